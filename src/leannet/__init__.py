@@ -1,0 +1,1 @@
+"""Light-weight image classifiers, registered in timm."""

@@ -1,0 +1,1 @@
+"""Parameters, MACs, memory, latency and intervals of any module."""

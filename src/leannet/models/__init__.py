@@ -1,0 +1,1 @@
+"""Networks as tables of data, registered in timm."""

@@ -1,0 +1,1 @@
+"""The published figures of each paper, as data."""

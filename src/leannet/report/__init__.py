@@ -1,0 +1,1 @@
+"""Ours beside each other: sweeps, tables, files."""

@@ -1,0 +1,1 @@
+"""The command line of leannet: one file per verb, torch imported only inside a verb."""
