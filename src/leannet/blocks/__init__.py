@@ -1,1 +1,6 @@
 """What the papers invented, one file per paper, torch only."""
+
+from leannet.blocks.channel_squeeze_excitation import ChannelSqueezeExcitation, stack_channels
+from leannet.blocks.duplicate_max_pooling import ChannelMaxPool, Duplicate, fuse_duplicate
+
+__all__ = ["ChannelMaxPool", "ChannelSqueezeExcitation", "Duplicate", "fuse_duplicate", "stack_channels"]

@@ -1,0 +1,92 @@
+"""Duplicate Max-pooling (DMP): an inverted residual block without 1x1 convolutions.
+
+Source: Kim and Kim, "A Light-weight Model Based on Duplicate Max-pooling for Image Classification", section 2.
+"""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor, nn
+
+__all__ = ["ChannelMaxPool", "Duplicate", "fuse_duplicate"]
+
+
+class Duplicate(nn.Module):
+    """Expansion without weights: every channel is copied.
+
+    The copies are interleaved: channel ``c`` becomes channels ``[c * copies, (c + 1) * copies)``, so that a
+    depthwise convolution that follows is one grouped convolution (see `fuse_duplicate`).
+
+    Args:
+        copies: How many copies are made of each channel (the expansion ratio t).
+
+    Shape: ``(N, C, H, W)`` -> ``(N, C * copies, H, W)``.
+    Source: Duplicate Max-pooling, section 2 and figure 2.
+    """
+
+    def __init__(self, copies: int) -> None:
+        super().__init__()
+        self.copies = copies
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Copy every channel ``copies`` times."""
+        return x.repeat_interleave(self.copies, dim=1)
+
+    def extra_repr(self) -> str:
+        """Name the number of copies."""
+        return f"copies={self.copies}"
+
+
+class ChannelMaxPool(nn.Module):
+    """Projection without weights: the maximum over the copies of each channel.
+
+    The inverse of `Duplicate`: channels ``[c * copies, (c + 1) * copies)`` become channel ``c``.
+
+    Args:
+        copies: How many channels are reduced to one (the expansion ratio t).
+
+    Shape: ``(N, C * copies, H, W)`` -> ``(N, C, H, W)``.
+    Source: Duplicate Max-pooling, section 2 and figure 2.
+    """
+
+    def __init__(self, copies: int) -> None:
+        super().__init__()
+        self.copies = copies
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the largest copy of every channel, at every position."""
+        return x.unflatten(1, (-1, self.copies)).amax(dim=2)
+
+    def extra_repr(self) -> str:
+        """Name the number of copies."""
+        return f"copies={self.copies}"
+
+
+def fuse_duplicate(duplicate: Duplicate, depthwise: nn.Conv2d) -> nn.Conv2d:
+    """Turn duplication followed by a depthwise convolution into one grouped convolution.
+
+    Group ``c`` of the result reads channel ``c`` once and writes its ``copies`` channels, so the copies are never
+    written to memory. The weight tensors are shared with ``depthwise``, not copied.
+
+    Args:
+        duplicate: Makes ``t`` copies of ``C`` channels.
+        depthwise: A depthwise convolution on the ``t * C`` channels.
+
+    Returns:
+        A convolution ``C -> t * C`` with ``C`` groups that answers like the two in turn.
+
+    Raises:
+        ValueError: The convolution is not depthwise, or its channels are not a multiple of the copies.
+    """
+    if depthwise.groups != depthwise.in_channels or depthwise.in_channels != depthwise.out_channels:
+        raise ValueError(f"only a depthwise convolution can be fused with duplication, not {depthwise}")
+    if depthwise.in_channels % duplicate.copies:
+        raise ValueError(f"{depthwise.in_channels} channels are no multiple of {duplicate.copies} copies")
+    channels = depthwise.in_channels // duplicate.copies
+    # A copy of the same class keeps subclasses' ways of padding (timm's "same" convolutions).
+    fused = copy.copy(depthwise)
+    fused._parameters = dict(depthwise._parameters)
+    fused.in_channels = channels
+    fused.groups = channels
+    return fused

@@ -1,0 +1,122 @@
+"""Make a network from whatever names it: timm's name, torchvision's name, or a model folder."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+import timm
+import torchvision
+from timm.models import get_pretrained_cfg, is_model, model_entrypoint, split_model_name_tag
+from torch import nn
+
+from leannet.models.adapted import TORCHVISION
+from leannet.models.small_input import SMALL_INPUT_BELOW
+from leannet_runtime import UserError
+
+__all__ = ["check_name", "create_network", "default_img_size", "is_model_folder", "leannet_networks"]
+
+
+def leannet_networks() -> list[str]:
+    """List the names of leannet's own networks, sorted."""
+    names = timm.list_models("*")
+    return [name for name in names if _is_own(name) and name != "adapted"]
+
+
+def _is_own(name: str) -> bool:
+    return model_entrypoint(name).__module__.startswith("leannet.")
+
+
+def is_model_folder(name: str) -> bool:
+    """Say whether this is a folder that training wrote (or timm, or the Hub)."""
+    return (Path(name) / "config.json").is_file()
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no network has.
+
+    Args:
+        name: A timm name (with or without a tag of weights), "torchvision/NAME", or a model folder.
+
+    Raises:
+        UserError: Nothing is called so; the nearest names stand in the message.
+    """
+    if is_model_folder(name):
+        return
+    if name.startswith(TORCHVISION):
+        known = [TORCHVISION + known_name for known_name in torchvision.models.list_models(module=torchvision.models)]
+        found = name in known
+    else:
+        known = timm.list_models()
+        found = is_model(split_model_name_tag(name)[0])
+    if not found:
+        # Short names come first among equals: people mean the plain network more often than its variants.
+        near = difflib.get_close_matches(name, sorted(known, key=len), n=3, cutoff=0.5)
+        meant = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise UserError(
+            f"unknown network {name}",
+            "neither timm, nor leannet, nor torchvision/ has it, and it is no model folder",
+            f"{meant}`leannet models --all PATTERN` searches the names",
+        )
+
+
+def default_img_size(name: str) -> int:
+    """Return the side, in pixels, of the image for which a network is meant."""
+    check_name(name)
+    if is_model_folder(name):
+        config = json.loads((Path(name) / "config.json").read_text(encoding="utf-8"))
+        return int(config["pretrained_cfg"]["input_size"][-1])
+    if name.startswith(TORCHVISION):
+        return 299 if name == "torchvision/inception_v3" else 224
+    cfg = get_pretrained_cfg(name)
+    return int(cfg.input_size[-1]) if cfg is not None else 224
+
+
+def create_network(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    img_size: int | None = None,
+    small_input: bool | None = None,
+    pretrained: bool = False,
+    **kwargs: Any,
+) -> nn.Module:
+    """Make a network for images of a size.
+
+    Args:
+        name: A timm name, "torchvision/NAME", or a model folder (whose weights are loaded).
+        num_classes: Number of classes; by default the network's own (1000).
+        img_size: Side of the images in pixels; by default the network's own.
+        small_input: Use the small-input form (`leannet.models.small_input`). By default it is used when the images
+            are smaller than 64 pixels and the network is made for larger ones.
+        pretrained: Load published weights.
+        **kwargs: Further arguments of the network (in_chans, drop_rate, ...).
+
+    Returns:
+        The network, with `pretrained_cfg`.
+
+    Raises:
+        UserError: Unknown name, or no small-input form.
+    """
+    check_name(name)
+    if num_classes is not None:
+        kwargs["num_classes"] = num_classes
+    if is_model_folder(name):
+        return timm.create_model(f"local-dir:{name}", pretrained=True, **kwargs)
+    own_size = default_img_size(name)
+    size = img_size or own_size
+    if not name.startswith(TORCHVISION):
+        takes_size = bool(getattr(get_pretrained_cfg(name), "fixed_input_size", False))
+        if takes_size and size != own_size:
+            kwargs["img_size"] = size
+        elif own_size < SMALL_INPUT_BELOW:
+            small_input = False  # it is made for such images, and has no other form
+    if small_input is None:
+        small_input = size < SMALL_INPUT_BELOW
+    if name.startswith(TORCHVISION) or (small_input and not _is_own(split_model_name_tag(name)[0])):
+        return timm.create_model("adapted", pretrained=pretrained, source=name, small_input=small_input, **kwargs)
+    if small_input:
+        kwargs["small_input"] = True
+    return timm.create_model(name, pretrained=pretrained, **kwargs)
