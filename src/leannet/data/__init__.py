@@ -1,1 +1,21 @@
 """From a name or a path to batches."""
+
+from leannet.data.augment import Augmentation
+from leannet.data.batches import EvalBatches, TrainBatches
+from leannet.data.loading import CachedPixels, Pixels, StreamedPixels, load_pixels, training_storage
+from leannet.data.source import Source, open_source
+from leannet.data.split import Split
+
+__all__ = [
+    "Augmentation",
+    "CachedPixels",
+    "EvalBatches",
+    "Pixels",
+    "Source",
+    "Split",
+    "StreamedPixels",
+    "TrainBatches",
+    "load_pixels",
+    "open_source",
+    "training_storage",
+]

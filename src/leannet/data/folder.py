@@ -1,0 +1,124 @@
+"""Image folders: one folder per class, with or without folders per split above them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leannet.data.split import SPLITS, NamedImages, split_word
+from leannet_runtime.errors import UserError
+from leannet_runtime.images import image_extensions
+
+__all__ = ["FileImages", "find_folder"]
+
+EXPECTED = "Expected FOLDER/CLASS/image.jpg, or FOLDER/train/CLASS/image.jpg and FOLDER/test/CLASS/image.jpg"
+
+
+class FileImages:
+    """Image files below a folder.
+
+    Args:
+        root: The folder.
+        paths: Paths relative to it, with "/" on every system.
+    """
+
+    def __init__(self, root: Path, paths: list[str]) -> None:
+        self.root = root
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def encoded(self, index: int) -> Path:
+        """Return the path of the file."""
+        return self.root / self.paths[index]
+
+    def identifier(self, index: int) -> str:
+        """Return the path relative to the folder ("train/cat/1.jpg")."""
+        return self.paths[index]
+
+    def sizes(self) -> NDArray[np.int64]:
+        """Return the size of each file in bytes."""
+        return np.array([self.encoded(index).stat().st_size for index in range(len(self))], np.int64)
+
+
+def find_folder(root: Path) -> tuple[dict[str, NamedImages], list[str]]:
+    """Find the images of a folder.
+
+    A sub-folder is a split if its name is one of the words for splits and it has sub-folders itself: a class named
+    "train" (next to "bus" and "tram") stays a class.
+
+    Args:
+        root: An existing folder.
+
+    Returns:
+        Images by split (all under "train" where there are no folders per split), and notes.
+
+    Raises:
+        UserError: There is no image, a split is empty or there twice, or the training part is missing.
+    """
+    below = _folders(root)
+    parts: dict[str, Path] = {}
+    for folder in below:
+        split = split_word(folder.name)
+        if split and _folders(folder):
+            if split in parts:
+                names = f"{parts[split].name} and {folder.name}"
+                raise UserError(f"cannot use {root}", f"{names} both name the {split} part", "Keep one of them")
+            parts[split] = folder
+    if not parts:
+        found, notes = _find_classes(root, root)
+        if not len(found.images):
+            raise UserError(f"cannot use {root}", f"no images found in class folders; {_outline(root)}", EXPECTED)
+        return {"train": found}, notes
+    if "train" not in parts:
+        raise UserError(f"cannot use {root}", f"it has no training part; {_outline(root)}", EXPECTED)
+    notes = [f"{folder.name}: not a split, ignored" for folder in below if folder not in parts.values()]
+    splits = {}
+    for split in sorted(parts, key=SPLITS.index):
+        splits[split], more = _find_classes(root, parts[split])
+        notes += more
+        if not len(splits[split].images):
+            why = f"{parts[split].name} holds no images in class folders; {_outline(parts[split])}"
+            raise UserError(f"cannot use {root}", why, EXPECTED)
+    return splits, notes
+
+
+def _find_classes(root: Path, part: Path) -> tuple[NamedImages, list[str]]:
+    """Return the images below each sub-folder of `part`, which is `root` or lies in it, and notes."""
+    paths: list[str] = []
+    names: list[str] = []
+    notes: list[str] = []
+    for folder in _folders(part):
+        found = sorted(file.relative_to(root).as_posix() for file in _image_files(folder))
+        paths += found
+        names += [folder.name] * len(found)
+        if not found:
+            notes.append(f"{folder.relative_to(root).as_posix()} holds no image: not a class")
+    return NamedImages(FileImages(root, paths), np.array(names, dtype=np.str_)), notes
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
+
+
+def _image_files(folder: Path) -> list[Path]:
+    """Return all files with the ending of an image, at any depth, hidden ones left out."""
+    found = []
+    for where, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = [Path(where, name) for name in files if not name.startswith(".")]
+        found += [path for path in paths if path.suffix.lower() in image_extensions()]
+    return found
+
+
+def _outline(folder: Path) -> str:
+    """Say in a few words what lies in a folder."""
+    entries = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir() if not entry.name.startswith("."))
+    if not entries:
+        return "the folder is empty"
+    more = f" and {len(entries) - 8} more" if len(entries) > 8 else ""
+    return f"found {', '.join(entries[:8])}{more}"

@@ -1,0 +1,131 @@
+"""A split: images that lie somewhere, in an order, each with its label; and how one split is made into two."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from leannet_runtime.errors import UserError
+from leannet_runtime.images import decode_image
+
+__all__ = ["SPLITS", "ImageList", "NamedImages", "Split", "split_word", "stratified_split"]
+
+# The words of `datasets` for the three splits.
+SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+SPLITS = tuple(SPLIT_WORDS)
+
+
+class ImageList(Protocol):
+    """Encoded images in a fixed order, wherever they lie."""
+
+    def __len__(self) -> int: ...
+
+    def encoded(self, index: int) -> Path | bytes | Image.Image:
+        """Return what `decode_image` takes."""
+        ...
+
+    def identifier(self, index: int) -> str:
+        """Return a name that stays the same on another machine."""
+        ...
+
+    def sizes(self) -> NDArray[np.int64]:
+        """Return how many bytes each image takes, encoded."""
+        ...
+
+
+class NamedImages(NamedTuple):
+    """Images and the class name of each, before classes are numbered."""
+
+    images: ImageList
+    names: NDArray[np.str_]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Some rows of an image list, with labels.
+
+    Args:
+        images: Where the images lie.
+        rows: Which of them, in the order of this split; shape ``(N,)``.
+        labels: The class of each as an index into the class names; int64 of shape ``(N,)``.
+    """
+
+    images: ImageList
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, index: int) -> Image.Image:
+        """Decode one image to 8-bit RGB.
+
+        Raises:
+            DamagedImage: It cannot be decoded.
+        """
+        return decode_image(self.images.encoded(int(self.rows[index])), name=self.identifier(index))
+
+    def identifier(self, index: int) -> str:
+        """Return the path relative to the folder ("train/cat/1.jpg"), or file and row ("train.parquet row 17")."""
+        return self.images.identifier(int(self.rows[index]))
+
+    def identifiers(self) -> list[str]:
+        """Return all identifiers in order."""
+        return [self.identifier(index) for index in range(len(self))]
+
+    def sizes(self) -> NDArray[np.int64]:
+        """Return how many bytes each image takes, encoded; shape ``(N,)``."""
+        return self.images.sizes()[self.rows]
+
+    def take(self, positions: NDArray[np.int64]) -> Split:
+        """Return the split that has only these positions, in this order."""
+        return Split(self.images, self.rows[positions], self.labels[positions])
+
+
+def split_word(name: str) -> str | None:
+    """Return the split that a folder or file name stands for: "Val" is "validation", "photos" is None."""
+    return next((split for split, words in SPLIT_WORDS.items() if name.lower() in words), None)
+
+
+def stratified_split(split: Split, class_names: Sequence[str], *, seed: int, share: float) -> tuple[Split, Split]:
+    """Divide a split into two with the same mixture of classes.
+
+    Within a class, images are ordered by a hash of seed and identifier, and the first ones are held out. So the result
+    depends neither on the order of the files, nor on a library's random numbers, and an added image moves few others.
+
+    Args:
+        split: The images.
+        class_names: Names of the classes, for the error.
+        seed: Another seed gives another division.
+        share: Share of each class that is held out; at least one image, and at least one stays.
+
+    Returns:
+        The part that stays and the part that is held out, both in the order of `split`.
+
+    Raises:
+        UserError: A class has one image only.
+    """
+    held_out = np.zeros(len(split), bool)
+    keys = np.array([hashlib.sha256(f"{seed} {name}".encode()).hexdigest() for name in split.identifiers()])
+    for label in np.unique(split.labels):
+        members = np.flatnonzero(split.labels == label)
+        if len(members) < 2:
+            raise UserError(
+                f"cannot split class {class_names[label]!r}",
+                f"it has one image only ({split.identifier(members[0])}), and training and test need one each",
+                "Add images of this class, or remove it",
+            )
+        count = min(max(round(share * len(members)), 1), len(members) - 1)
+        held_out[members[np.argsort(keys[members])[:count]]] = True
+    return split.take(np.flatnonzero(~held_out)), split.take(np.flatnonzero(held_out))

@@ -1,0 +1,83 @@
+"""Files that are either whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from leannet_runtime.errors import UserError
+
+__all__ = ["make_folder", "write_file", "write_json", "write_text"]
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file under a temporary name beside its place, then rename it.
+
+    Whatever happens in between (no space, an interruption), the file that was there before stays whole.
+
+    Args:
+        path: Where the file belongs.
+        write: Writes the contents to the path it is given.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    descriptor, name = -1, ""
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(descriptor)
+        write(Path(name))
+        with open(name, "rb+") as file:  # noqa: PTH123  (the descriptor is what fsync needs)
+            os.fsync(file.fileno())
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            if name:
+                Path(name).unlink(missing_ok=True)
+        # safetensors reports a full disk as an error of its own, with the system's text inside.
+        if isinstance(error, OSError) or "os error" in str(error).lower():
+            raise _cannot_write(path, error) from error
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file (see `write_file`)."""
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file (see `write_file`)."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder with its parents; one that is there already must be writable.
+
+    Raises:
+        UserError: It cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: BaseException) -> UserError:
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    full = "no space" in why.lower() or "quota" in why.lower() or "too large" in why.lower()
+    remedy = "Make room and run the command again" if full else "Choose another folder with --output"
+    return UserError(f"cannot write {path}", why, remedy)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
