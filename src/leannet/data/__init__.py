@@ -2,12 +2,14 @@
 
 from leannet.data.augment import Augmentation
 from leannet.data.batches import EvalBatches, TrainBatches
-from leannet.data.loading import CachedPixels, Pixels, StreamedPixels, load_pixels, training_storage
+from leannet.data.loading import CachedPixels, Pixels, StreamedPixels, load_pixels, training_storage, typical_side
+from leannet.data.scan import BadImages
 from leannet.data.source import Source, open_source
 from leannet.data.split import Split
 
 __all__ = [
     "Augmentation",
+    "BadImages",
     "CachedPixels",
     "EvalBatches",
     "Pixels",
@@ -18,4 +20,5 @@ __all__ = [
     "load_pixels",
     "open_source",
     "training_storage",
+    "typical_side",
 ]

@@ -19,7 +19,15 @@ from leannet.data.split import Split
 from leannet_runtime.images import DamagedImage
 from leannet_runtime.preprocessing import Preprocessing
 
-__all__ = ["MEMORY_LIMIT", "CachedPixels", "Pixels", "StreamedPixels", "load_pixels", "training_storage"]
+__all__ = [
+    "MEMORY_LIMIT",
+    "CachedPixels",
+    "Pixels",
+    "StreamedPixels",
+    "load_pixels",
+    "training_storage",
+    "typical_side",
+]
 
 MEMORY_LIMIT = 2 * 2**30  # bytes
 
@@ -152,6 +160,17 @@ def load_pixels(
     return CachedPixels(torch.from_numpy(sound).permute(0, 3, 1, 2), kept, notes)
 
 
+def typical_side(split: Split) -> int:
+    """Return the median of the shorter sides of a few images, in pixels; 0 if none of them can be decoded."""
+    sides = []
+    for position in np.linspace(0, len(split) - 1, min(PROBES, len(split))).astype(int):
+        try:
+            sides.append(min(split.read(position).size))
+        except DamagedImage:  # found and reported when the whole split is read
+            continue
+    return int(np.median(sides)) if sides else 0
+
+
 def training_storage(split: Split, preprocessing: Preprocessing) -> Preprocessing:
     """Return how training images are stored, before augmentation: the middle square, nothing normalised.
 
@@ -162,12 +181,6 @@ def training_storage(split: Split, preprocessing: Preprocessing) -> Preprocessin
         split: The training images; a few of them are decoded to see their size.
         preprocessing: That of the network.
     """
-    sides = []
-    for position in np.linspace(0, len(split) - 1, min(PROBES, len(split))).astype(int):
-        try:
-            sides.append(min(split.read(position).size))
-        except DamagedImage:  # found and reported when the whole split is read
-            continue
-    photographs = bool(sides) and np.median(sides) > preprocessing.img_size
+    photographs = typical_side(split) > preprocessing.img_size
     side = round(preprocessing.img_size * 8 / 7) if photographs else preprocessing.img_size
     return replace(preprocessing, img_size=side, crop_pct=1.0)

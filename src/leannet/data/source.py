@@ -126,7 +126,7 @@ def _find(spec: str, path: Path) -> tuple[dict[str, NamedImages], list[str]]:
         if path.suffix.lower() != ".parquet":
             raise UserError(f"cannot use {path}", "it is neither a folder nor a parquet file", "Unpack or convert it")
         parts, root = {"train": [path]}, path.parent
-    elif re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", spec) and path.suffix != ".parquet":
+    elif re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", spec) and path.suffix != ".parquet":  # OWNER/NAME
         return find_hub(spec)
     else:
         remedy = "Data may be digits, a folder, a parquet file or the name of a data set on the hub (OWNER/NAME)"

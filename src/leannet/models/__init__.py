@@ -9,7 +9,14 @@ from leannet.models import (  # noqa: F401
     simplified_mobilenetv2,
 )
 from leannet.models.conversion import Conversion, fuse, replace_linear_bottlenecks
-from leannet.models.create import check_name, create_network, default_img_size, is_model_folder, leannet_networks
+from leannet.models.create import (
+    check_name,
+    create_network,
+    default_img_size,
+    is_model_folder,
+    known_networks,
+    leannet_networks,
+)
 from leannet.models.small_input import SMALL_INPUT_BELOW, make_small_input
 
 __all__ = [
@@ -20,6 +27,7 @@ __all__ = [
     "default_img_size",
     "fuse",
     "is_model_folder",
+    "known_networks",
     "leannet_networks",
     "make_small_input",
     "replace_linear_bottlenecks",

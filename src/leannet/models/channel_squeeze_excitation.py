@@ -20,6 +20,7 @@ from leannet.models._cse_blocks import AveragedCSE, FixedSize, InvertedResidual,
 from leannet.models._facts import facts
 from leannet.models._staged import StagedNetwork
 from leannet.models.small_input import SMALL_INPUT_BELOW
+from leannet_runtime import UserError
 
 __all__ = ["CSENetwork"]
 
@@ -96,7 +97,8 @@ class CSENetwork(StagedNetwork):
     Shape: ``(N, in_chans, *img_size)`` -> ``(N, num_classes)``.
 
     Raises:
-        UserError: In the forward pass, for an image of another size, before any convolution has run.
+        UserError: A side of a network with gates is no multiple of its total stride (8 for small images, 32
+            otherwise); in the forward pass, for an image of another size, before any convolution has run.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class CSENetwork(StagedNetwork):
         stem = FixedSize(height, width) if has_gates else nn.Identity()
         if small_input is None:
             small_input = min(height, width) < SMALL_INPUT_BELOW
+        _check_sides(height, width, 8 if small_input else 32, has_gates)
         make_block = by_counts if reading == "counts" else by_table
         stages: list[nn.Sequential] = []
         reductions: list[int] = []
@@ -142,6 +145,16 @@ class CSENetwork(StagedNetwork):
             in_chans=in_chans,
             drop_rate=drop_rate,
             global_pool=global_pool,
+        )
+
+
+def _check_sides(height: int, width: int, total_stride: int, has_gates: bool) -> None:
+    if has_gates and (height % total_stride or width % total_stride):
+        below = max(height // total_stride, 1) * total_stride
+        raise UserError(
+            f"a CSE network cannot take images of {height} x {width} pixels",
+            f"its gates need maps that are halved without a rest, so sides are multiples of {total_stride}",
+            f"Choose --img-size {below} or {below + total_stride}",
         )
 
 

@@ -16,13 +16,19 @@ from leannet.models.adapted import TORCHVISION
 from leannet.models.small_input import SMALL_INPUT_BELOW
 from leannet_runtime import UserError
 
-__all__ = ["check_name", "create_network", "default_img_size", "is_model_folder", "leannet_networks"]
+__all__ = ["check_name", "create_network", "default_img_size", "is_model_folder", "known_networks", "leannet_networks"]
 
 
 def leannet_networks() -> list[str]:
     """List the names of leannet's own networks, sorted."""
     names = timm.list_models("*")
     return [name for name in names if _is_own(name) and name != "adapted"]
+
+
+def known_networks() -> list[str]:
+    """List every name that `create_network` takes: timm's with leannet's, then torchvision's with their prefix."""
+    others = torchvision.models.list_models(module=torchvision.models)
+    return [*(name for name in timm.list_models() if name != "adapted"), *(TORCHVISION + name for name in others)]
 
 
 def _is_own(name: str) -> bool:
@@ -45,13 +51,8 @@ def check_name(name: str) -> None:
     """
     if is_model_folder(name):
         return
-    if name.startswith(TORCHVISION):
-        known = [TORCHVISION + known_name for known_name in torchvision.models.list_models(module=torchvision.models)]
-        found = name in known
-    else:
-        known = timm.list_models()
-        found = is_model(split_model_name_tag(name)[0])
-    if not found:
+    known = known_networks()
+    if name not in known and not is_model(split_model_name_tag(name)[0]):
         # Short names come first among equals: people mean the plain network more often than its variants.
         near = difflib.get_close_matches(name, sorted(known, key=len), n=3, cutoff=0.5)
         meant = f"Did you mean {' or '.join(near)}? " if near else ""

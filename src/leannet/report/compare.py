@@ -1,0 +1,193 @@
+"""Train networks alike on the same data, judge them on the same images, and put them beside each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import yaml
+from torch import nn
+
+from leannet.data import BadImages, Source, open_source
+from leannet.measure import MACS_RULE, Latency, evaluation_mode, measure_latency
+from leannet.models import check_name, create_network
+from leannet.report.runs import RunObserver, RunRecord, make_network, read_record, train_run
+from leannet.report.table import ComparisonRow, comparison_rows, write_results
+from leannet.training import PreparedData, Recipe, environment, make_accelerator, prepare_data, settle_recipe
+from leannet_runtime import UserError
+from leannet_runtime.files import make_folder, write_json, write_text
+
+__all__ = ["Observer", "Sweep", "compare", "settings_of"]
+
+LATENCY_ROUNDS = 30
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is compared, and how."""
+
+    networks: tuple[str, ...]
+    data: str
+    seeds: tuple[int, ...]
+    recipe: Recipe
+    bad_images: BadImages = "error"
+    device: str = "auto"
+    workers: int | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return what two runs that share a folder must agree in; networks and seeds may be added."""
+        return {"data": self.data, "bad_images": self.bad_images, "recipe": self.recipe.as_dict()}
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the content of ``args.yaml``."""
+        return {"networks": list(self.networks), "seeds": list(self.seeds), **self.settings()}
+
+
+class Observer(RunObserver, Protocol):
+    """Who is told how far a sweep is; the command line draws bars."""
+
+    def reading(self, done: int, total: int) -> None:
+        """Images are being decoded."""
+
+    def data_ready(self, data: PreparedData) -> None:
+        """The images are ready, before the first training."""
+
+    def run_started(self, number: int, total: int, network: str, seed: int, steps: int) -> None:
+        """Training begins; `number` counts from 1, `steps` are those of one epoch."""
+
+    def run_finished(self, number: int, total: int, record: RunRecord, kept: bool) -> None:
+        """The files of a network are written (`kept`: by an earlier sweep)."""
+
+    def measuring_latency(self, done: int, total: int) -> None:
+        """One round of the latency measurement is done."""
+
+
+def settings_of(folder: Path) -> dict[str, Any] | None:
+    """Return the settings with which a sweep was begun in a folder, None if there was none."""
+    path = folder / "args.yaml"
+    if not path.is_file():
+        return None
+    arguments = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {name: arguments.get(name) for name in ("data", "bad_images", "recipe")}
+
+
+def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRow]:
+    """Run a sweep; what an interrupted one with the same settings left in the folder is kept.
+
+    Args:
+        sweep: What is compared.
+        folder: Where everything is written: ``args.yaml``, ``environment.json``, ``splits.json``, ``results.csv``,
+            ``results.json``, and ``networks/NETWORK/seed-SEED/``, each a model folder with ``record.json`` and
+            ``epochs.csv``.
+        observer: Told of every step.
+
+    Returns:
+        The rows of the table, the most accurate first.
+
+    Raises:
+        UserError: Something given does not fit; nothing that was finished is lost.
+    """
+    for network in sweep.networks:
+        check_name(network)
+    accelerator = make_accelerator(sweep.device)
+    source = open_source(
+        sweep.data,
+        seed=sweep.seeds[0],
+        bad_images=sweep.bad_images,
+        workers=sweep.workers,
+        progress=observer.reading,
+    )
+    recipe = settle_recipe(sweep.recipe, source)
+    for network in sweep.networks:
+        _try_out(network, source, recipe)
+    _begin(sweep, folder)
+    data = prepare_data(source, recipe)
+    write_text(folder / "args.yaml", yaml.safe_dump(sweep.arguments(), sort_keys=False))
+    write_json(folder / "environment.json", environment() | {"seeds": sweep.seeds, "data": _describe(data)})
+    write_json(folder / "splits.json", source.split_lists)
+    observer.data_ready(data)
+
+    runs = [(network, seed) for seed in sweep.seeds for network in sweep.networks]
+    records = []
+    for number, (network, seed) in enumerate(runs, start=1):
+        run_folder = _run_folder(folder, network, seed)
+        record = read_record(run_folder)
+        kept = record is not None
+        if record is None:
+            observer.run_started(number, len(runs), network, seed, len(data.train_batches(seed)))
+            record = train_run(network, seed, data, run_folder, accelerator, observer)
+        observer.run_finished(number, len(runs), record, kept)
+        records.append(record)
+    rows = comparison_rows(records, _latencies(sweep, folder, data, observer))
+    circumstances = {
+        "data": _describe(data),
+        "recipe": data.recipe.as_dict(),
+        "macs_rule": MACS_RULE,
+        "latency": "PyTorch eager on the CPU, batch 1, float32, networks in turns in shuffled order",
+    }
+    write_results(rows, folder, circumstances)
+    return rows
+
+
+def _try_out(network: str, source: Source, recipe: Recipe) -> None:
+    """Build a network and send an image through: the time to find that it cannot be built is before the first one."""
+    assert recipe.img_size is not None
+    model = make_network(network, len(source.class_names), recipe)
+    with evaluation_mode(model), torch.no_grad():
+        try:
+            model(torch.zeros(1, 3, recipe.img_size, recipe.img_size))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise UserError(
+                f"{network} cannot take images of {recipe.img_size} pixels",
+                str(error).splitlines()[0] if str(error) else type(error).__name__,
+                "Choose another --img-size",
+            ) from error
+
+
+def _begin(sweep: Sweep, folder: Path) -> None:
+    """Make the folder, or make sure that what is in it was made with the same settings."""
+    make_folder(folder)
+    earlier, now = settings_of(folder), sweep.settings()
+    if earlier is None or earlier == now:
+        return
+    old, new = ({**settings, **settings["recipe"]} for settings in (earlier, now))
+    different = [f"{name} {old.get(name)}, now {new[name]}" for name in new if old.get(name) != new[name]]
+    different = [text for text in different if not text.startswith("recipe ")]
+    raise UserError(
+        f"{folder} holds another comparison",
+        f"it was made with {'; '.join(different)}",
+        "Choose another --output, or the same settings to go on",
+    )
+
+
+def _run_folder(folder: Path, network: str, seed: int) -> Path:
+    return folder / "networks" / network.replace("/", "_") / f"seed-{seed}"
+
+
+def _latencies(sweep: Sweep, folder: Path, data: PreparedData, observer: Observer) -> dict[str, Latency]:
+    image = torch.from_numpy(data.preprocessing.normalise(data.preprocessing.pixels(data.source.held_out[1].read(0))))
+    models = {name: create_network(str(_run_folder(folder, name, sweep.seeds[0]))).eval() for name in sweep.networks}
+    calls = {name: partial(_infer, model, image[None]) for name, model in models.items()}
+    return measure_latency(calls, rounds=LATENCY_ROUNDS, on_round=observer.measuring_latency)
+
+
+def _infer(model: nn.Module, image: torch.Tensor) -> float:
+    """Run the network and read the answer, so that nothing is left undone when the clock stops."""
+    return float(model(image).max())
+
+
+def _describe(data: PreparedData) -> dict[str, Any]:
+    source = data.source
+    return {
+        "name": source.name,
+        "location": source.location,
+        "fingerprint": source.fingerprint,
+        "classes": list(source.class_names),
+        "images": {"train": len(data.train), source.held_out[0]: len(data.held_out)},
+        "judged_on": source.held_out[0],
+        "img_size": data.recipe.img_size,
+        "notes": list(data.notes),
+    }

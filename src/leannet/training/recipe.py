@@ -1,0 +1,150 @@
+"""A recipe: everything that training depends on besides the network and the images."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from leannet_runtime import UserError
+
+__all__ = ["Recipe", "load_recipe", "recipe_names"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one training, with timm's names; the docstring of a field is the help of its option."""
+
+    epochs: int = 10
+    """How often training goes through the images."""
+
+    batch_size: int = 128
+    """Images per step and process."""
+
+    img_size: int | None = None
+    """Side of the images in pixels; by default their own where they are small pictures, and 224 for photographs."""
+
+    opt: str = "adamw"
+    """Optimizer, by timm's name."""
+
+    lr: float = 2e-3
+    """Peak learning rate."""
+
+    weight_decay: float = 0.05
+    """Weight decay; biases and norms are spared, as timm does it."""
+
+    momentum: float = 0.9
+    """Momentum, for optimizers that have one."""
+
+    sched: str = "cosine"
+    """Schedule of the learning rate, by timm's name."""
+
+    warmup_epochs: float = 1.0
+    """Epochs in which the learning rate rises to its peak."""
+
+    smoothing: float = 0.1
+    """Label smoothing."""
+
+    mixup: float = 0.0
+    """Alpha of mixup; 0 is off."""
+
+    drop: float = 0.0
+    """Dropout before the classifier."""
+
+    clip_grad: float | None = None
+    """Largest norm of the gradient; none by default."""
+
+    hflip: float = 0.5
+    """Probability of a flip from left to right (never where that changes the label)."""
+
+    padding: int = 4
+    """Pixels by which small images are padded before a random crop."""
+
+    scale_min: float = 0.35
+    """Smallest share of a photograph that a random resized crop covers."""
+
+    reprob: float = 0.0
+    """Probability that a random rectangle is erased."""
+
+    crop_pct: float | None = None
+    """Share of the shorter side that is evaluated; by default 1.0 below 64 pixels and 0.875 from there on."""
+
+    interpolation: str = "bicubic"
+    """Filter with which images are resized."""
+
+    small_input: bool | None = None
+    """Total stride 8 instead of 32; by default for images below 64 pixels, alike for all networks."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in _BOUNDS:
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                option = "--" + name.replace("_", "-")
+                raise UserError(f"{option} {value}", f"it must be between {low} and {high}", "Choose another value")
+
+    def override(self, **fields: Any) -> Recipe:
+        """Return the recipe with other values in the fields that are not None."""
+        return dataclasses.replace(self, **{name: value for name, value in fields.items() if value is not None})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as they stand in a recipe file."""
+        return dataclasses.asdict(self)
+
+
+_BOUNDS = (
+    ("epochs", 1, 100_000),
+    ("batch_size", 2, 1_000_000),  # a batch norm has no statistics of one image
+    ("img_size", 4, 4096),
+    ("lr", 1e-12, 1e3),
+    ("weight_decay", 0, 10),
+    ("momentum", 0, 1),
+    ("warmup_epochs", 0, 100_000),
+    ("smoothing", 0, 0.999),
+    ("mixup", 0, 100),
+    ("drop", 0, 0.999),
+    ("hflip", 0, 1),
+    ("padding", 0, 64),
+    ("scale_min", 0.01, 1),
+    ("reprob", 0, 1),
+)
+
+
+def recipe_names() -> list[str]:
+    """List the recipes that come with leannet."""
+    folder = resources.files(__package__) / "recipes"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name: One of `recipe_names`, or the path of a YAML file with some of the fields of `Recipe`; the ``args.yaml``
+            of a run is one.
+
+    Raises:
+        UserError: There is no such recipe, or it has fields that no recipe has.
+    """
+    if name in recipe_names():
+        text = (resources.files(__package__) / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+    else:
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except OSError as error:
+            known = ", ".join(recipe_names())
+            raise UserError(f"no recipe {name}", str(error.strerror), f"Give a YAML file or one of {known}") from error
+    try:
+        fields = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"cannot read {name}", str(error).replace("\n", " "), "Correct the YAML") from error
+    if isinstance(fields, dict) and isinstance(fields.get("recipe"), dict):  # the args.yaml of a run
+        fields = fields["recipe"]
+    known_fields = {field.name for field in dataclasses.fields(Recipe)}
+    if not isinstance(fields, dict) or not set(fields) <= known_fields:
+        unknown = ", ".join(sorted(set(fields) - known_fields)) if isinstance(fields, dict) else "no fields at all"
+        raise UserError(f"cannot use recipe {name}", f"unknown: {unknown}", f"Known: {', '.join(sorted(known_fields))}")
+    return Recipe(**fields)

@@ -1,0 +1,179 @@
+"""``leannet compare``: train networks alike and put them beside each other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from leannet_cli.recipe_help import recipe_help
+from leannet_runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from leannet.report import ComparisonRow, Sweep
+
+__all__ = ["compare"]
+
+DEFAULT_NETWORKS = ("mobilenetv2_100", "sm_v2", "efficientnet_b0", "efficientnet_b0_dmp")
+EXIT_INTERRUPTED = 130
+
+_HELP = recipe_help()
+
+
+def compare(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help=f"Networks; {', '.join(DEFAULT_NETWORKS)} by default."),
+    ] = None,
+    data: Annotated[
+        str, typer.Option(help="digits, an image folder, a parquet file or folder, or OWNER/NAME on the Hub.")
+    ] = "digits",
+    epochs: Annotated[int | None, typer.Option(help=_HELP["epochs"])] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help=_HELP["batch_size"])] = None,
+    img_size: Annotated[int | None, typer.Option("--img-size", "--imgsz", help=_HELP["img_size"])] = None,
+    lr: Annotated[float | None, typer.Option(help=_HELP["lr"])] = None,
+    opt: Annotated[str | None, typer.Option(help=_HELP["opt"])] = None,
+    sched: Annotated[str | None, typer.Option(help=_HELP["sched"])] = None,
+    weight_decay: Annotated[float | None, typer.Option(help=_HELP["weight_decay"])] = None,
+    warmup_epochs: Annotated[float | None, typer.Option(help=_HELP["warmup_epochs"])] = None,
+    smoothing: Annotated[float | None, typer.Option(help=_HELP["smoothing"])] = None,
+    mixup: Annotated[float | None, typer.Option(help=_HELP["mixup"])] = None,
+    hflip: Annotated[float | None, typer.Option(help=_HELP["hflip"])] = None,
+    drop: Annotated[float | None, typer.Option(help=_HELP["drop"])] = None,
+    small_input: Annotated[
+        bool | None, typer.Option("--small-input/--no-small-input", help=_HELP["small_input"])
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe", "--config", "-c", help="Recipe name or YAML file; digits for the digits, else default."
+        ),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds, with commas.")] = "0",
+    bad_images: Annotated[str, typer.Option(help="error, or skip: what to do with images that cannot be read.")] = (
+        "error"
+    ),
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option("--workers", "-j", min=1, help="Decoding threads; one for each core by default.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of this comparison; runs/compare/NAME by default.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="NAME; that of the data by default.")] = None,
+) -> None:
+    """Train each network with the same recipe on the same data, judge it on the held-out part, and show a table."""
+    if bad_images not in ("error", "skip"):
+        raise UserError(f"--bad-images {bad_images}", "it is neither error nor skip", "Pass one of them")
+    seed_numbers = _seeds(seeds)
+
+    from leannet.report import Sweep
+    from leannet.training import load_recipe
+
+    chosen = recipe or ("digits" if data == "digits" else "default")
+    sweep = Sweep(
+        networks=tuple(dict.fromkeys(names or DEFAULT_NETWORKS)),
+        data=data,
+        seeds=seed_numbers,
+        recipe=load_recipe(chosen).override(
+            epochs=epochs,
+            batch_size=batch_size,
+            img_size=img_size,
+            lr=lr,
+            opt=opt,
+            sched=sched,
+            weight_decay=weight_decay,
+            warmup_epochs=warmup_epochs,
+            smoothing=smoothing,
+            mixup=mixup,
+            hflip=hflip,
+            drop=drop,
+            small_input=small_input,
+        ),
+        bad_images="skip" if bad_images == "skip" else "error",
+        device=device,
+        workers=workers,
+    )
+    _run(sweep, output or _default_folder(sweep, name))
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 0:
+        raise UserError(f"--seeds {text}", "seeds are whole numbers from 0 on, with commas", "Pass 0,1,2, say")
+    return tuple(dict.fromkeys(numbers))
+
+
+def _default_folder(sweep: Sweep, name: str | None) -> Path:
+    """Return ``runs/compare/NAME``; with -2, -3 ... behind it where another comparison has that name."""
+    from leannet.report import settings_of
+
+    base = name or Path(sweep.data.rstrip("/")).stem
+    parent = Path(os.environ.get("LEANNET_RUNS", "runs")) / "compare"
+    number = 1
+    while True:
+        folder = parent / (base if number == 1 else f"{base}-{number}")
+        if settings_of(folder) in (None, sweep.settings()):
+            return folder
+        number += 1
+
+
+def _run(sweep: Sweep, folder: Path) -> None:
+    from leannet.report import compare as run
+    from leannet_cli.compare_progress import CompareProgress
+
+    with CompareProgress() as progress:
+        try:
+            rows = run(sweep, folder, progress)
+        except KeyboardInterrupt:
+            progress.close()
+            typer.echo(
+                f"leannet: interrupted: {progress.finished} of {progress.total} trainings are finished and kept in "
+                f"{folder}. Run the same command again to go on.",
+                err=True,
+            )
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    _print(rows, folder, sweep)
+
+
+def _print(rows: list[ComparisonRow], folder: Path, sweep: Sweep) -> None:
+    from rich.table import Table
+
+    from leannet.report import PARETO_RULE
+    from leannet_cli.console import make_console
+    from leannet_cli.numbers import count_text
+
+    console = make_console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
+    table.add_column("network", no_wrap=True)
+    for heading in ("top-1 %", "95 % interval", "params", "MACs", "median ms", "p90 ms", "train images/s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        latency = row.latency
+        table.add_row(
+            "*" if row.pareto else "",
+            row.network,
+            f"{row.top1.value:.2f}",
+            f"{row.top1.low:.2f} - {row.top1.high:.2f}",
+            count_text(row.parameters),
+            count_text(row.macs),
+            f"{latency.median_ms:.2f}" if latency else "",
+            f"{latency.p90_ms:.2f}" if latency else "",
+            f"{row.images_per_second:.0f}",
+            style="bold" if row.pareto else "",
+        )
+    console.print()
+    console.print(table)
+    threads = next((row.latency.threads for row in rows if row.latency), None)
+    console.print(f"\n* {PARETO_RULE}. Interval: {rows[0].top1.method}, {rows[0].total:,} held-out images.")
+    console.print(f"Time of one image on the CPU: PyTorch eager, {threads} threads, networks in turns.")
+    console.print(f"\nWritten to {folder}: results.csv, results.json, args.yaml, environment.json, splits.json,")
+    best = f"{folder}/networks/{rows[0].network.replace('/', '_')}/seed-{sweep.seeds[0]}"
+    console.print(f"and a model folder for each network, such as {best}")
+    console.print(f"Next: leannet profile {best} --per-layer")
