@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from leannet.measure import count_macs, count_parameters
-from leannet.models import create_network
+from leannet.models import create_network, is_model_folder
 from leannet.training import (
     EpochRecord,
     PreparedData,
@@ -80,14 +80,21 @@ def read_record(folder: Path) -> RunRecord | None:
 
 
 def make_network(name: str, num_classes: int, recipe: Recipe) -> nn.Module:
-    """Make a network as a settled recipe wants it."""
-    return create_network(
+    """Make a network as a settled recipe wants it, with a fresh classifier.
+
+    timm draws the classifier of EfficientNet's family from a range that suits 1000 classes; with ten, the first
+    logits would be so large that training needs epochs to recover. So every classifier is made anew, in PyTorch's way.
+    """
+    model = create_network(
         name,
         num_classes=num_classes,
         img_size=recipe.img_size,
         small_input=recipe.small_input,
         drop_rate=recipe.drop or None,
     )
+    if not is_model_folder(name) and hasattr(model, "reset_classifier"):
+        model.reset_classifier(num_classes)  # type: ignore[operator]
+    return model
 
 
 def train_run(
