@@ -1,6 +1,22 @@
 """What the papers invented, one file per paper, torch only."""
 
 from leannet.blocks.channel_squeeze_excitation import ChannelSqueezeExcitation, stack_channels
-from leannet.blocks.duplicate_max_pooling import ChannelMaxPool, Duplicate, fuse_duplicate
+from leannet.blocks.duplicate_max_pooling import (
+    ChannelMaxPool,
+    Duplicate,
+    DuplicatePlanes,
+    PlaneMaxPool,
+    fuse_duplicate,
+    plane_order,
+)
 
-__all__ = ["ChannelMaxPool", "ChannelSqueezeExcitation", "Duplicate", "fuse_duplicate", "stack_channels"]
+__all__ = [
+    "ChannelMaxPool",
+    "ChannelSqueezeExcitation",
+    "Duplicate",
+    "DuplicatePlanes",
+    "PlaneMaxPool",
+    "fuse_duplicate",
+    "plane_order",
+    "stack_channels",
+]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["ChannelMaxPool", "Duplicate", "fuse_duplicate"]
+__all__ = ["ChannelMaxPool", "Duplicate", "DuplicatePlanes", "PlaneMaxPool", "fuse_duplicate", "plane_order"]
 
 
 class Duplicate(nn.Module):
@@ -61,6 +62,59 @@ class ChannelMaxPool(nn.Module):
     def extra_repr(self) -> str:
         """Name the number of copies."""
         return f"copies={self.copies}"
+
+
+class DuplicatePlanes(nn.Module):
+    """`Duplicate` for inference, with the copies behind each other: all channels, then all channels again, ...
+
+    Channel ``c`` becomes channels ``c``, ``C + c``, ``2C + c``, ...; the layers between have to follow (see
+    `plane_order`). It is the faster order wherever channels lie next to each other in memory.
+
+    Args:
+        copies: How many copies are made of each channel.
+
+    Shape: ``(N, C, H, W)`` -> ``(N, copies * C, H, W)``.
+    """
+
+    def __init__(self, copies: int) -> None:
+        super().__init__()
+        self.copies = copies
+        # In the state dict on purpose: weights in this order must not load into a network with the other one.
+        self.register_buffer("planes", torch.tensor(copies))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Put ``copies`` copies of the whole map behind each other."""
+        return torch.cat([x] * self.copies, dim=1)
+
+
+class PlaneMaxPool(nn.Module):
+    """`ChannelMaxPool` for the order of `DuplicatePlanes`: pairs of whole maps are compared.
+
+    Args:
+        copies: How many channels are reduced to one.
+
+    Shape: ``(N, copies * C, H, W)`` -> ``(N, C, H, W)``.
+    """
+
+    def __init__(self, copies: int) -> None:
+        super().__init__()
+        self.copies = copies
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the largest copy of every channel, at every position."""
+        maps = list(x.chunk(self.copies, dim=1))
+        while len(maps) > 1:
+            pairs = [torch.maximum(maps[2 * i], maps[2 * i + 1]) for i in range(len(maps) // 2)]
+            maps = pairs + maps[2 * len(pairs) :]
+        return maps[0]
+
+
+def plane_order(channels: int, copies: int) -> Tensor:
+    """Return, for each channel in the order of `DuplicatePlanes`, its number in the order of `Duplicate`.
+
+    Shape: ``(copies * channels,)``, int64.
+    """
+    return torch.arange(copies * channels).view(channels, copies).t().flatten()
 
 
 def fuse_duplicate(duplicate: Duplicate, depthwise: nn.Conv2d) -> nn.Conv2d:

@@ -12,9 +12,11 @@ from torch import nn
 from torchvision.models import efficientnet, mnasnet, mobilenetv2, mobilenetv3
 from torchvision.ops.misc import SqueezeExcitation
 
-from leannet.blocks import ChannelMaxPool, Duplicate
+from leannet.blocks import ChannelMaxPool, Duplicate, DuplicatePlanes, PlaneMaxPool
 
 __all__ = ["Bottleneck", "find_bottlenecks"]
+
+_REPLACEMENTS = Duplicate | DuplicatePlanes | ChannelMaxPool | PlaneMaxPool
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Bottleneck:
     def converted(self) -> bool:
         """Whether expansion or projection has been replaced already."""
         ends = (self.block.get_submodule(path) for path in (self.expansion[0], self.projection[0]))
-        return any(isinstance(end, Duplicate | ChannelMaxPool | nn.Identity) for end in ends)
+        return any(isinstance(end, _REPLACEMENTS | nn.Identity) for end in ends)
 
     def convolution(self, path: str) -> nn.Conv2d:
         """Return the convolution at a path; torchvision wraps it together with its norm and activation."""
@@ -62,7 +64,7 @@ def find_bottlenecks(model: nn.Module) -> Iterator[Bottleneck]:
 
 def _timm(name: str, block: Any) -> Bottleneck:
     layers = (block.conv_pw, block.conv_dw, block.conv_pwl)
-    if not all(isinstance(layer, nn.Conv2d | nn.Identity | Duplicate | ChannelMaxPool) for layer in layers):
+    if not all(isinstance(layer, nn.Conv2d | nn.Identity | _REPLACEMENTS) for layer in layers):
         return Bottleneck(name, block, reason="its convolutions are mixed or conditional")
     if block.conv_s2d is not None:
         return Bottleneck(name, block, reason="it starts with a space-to-depth convolution")
@@ -77,7 +79,7 @@ def _torchvision(sequence: str) -> Callable[[str, nn.Module], Bottleneck]:
         for index, layer in block.get_submodule(sequence).named_children():
             if isinstance(layer, SqueezeExcitation):
                 continue
-            starts = isinstance(layer, nn.Conv2d | nn.Sequential | Duplicate | ChannelMaxPool)
+            starts = isinstance(layer, nn.Conv2d | nn.Sequential | _REPLACEMENTS)
             if starts or not groups:
                 groups.append([])
             groups[-1].append(f"{sequence}.{index}")

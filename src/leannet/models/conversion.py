@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from leannet.blocks import ChannelMaxPool, Duplicate, fuse_duplicate
+from leannet.blocks import ChannelMaxPool, Duplicate
 from leannet.measure import count_macs, count_parameters, evaluation_mode
 from leannet.models.bottlenecks import Bottleneck, find_bottlenecks
 
@@ -24,7 +24,6 @@ __all__ = [
     "Expansion",
     "Projection",
     "convert_bottlenecks",
-    "fuse",
     "replace_linear_bottlenecks",
 ]
 
@@ -191,28 +190,6 @@ def _put(found: Bottleneck, paths: tuple[str, ...], replacement: nn.Module) -> N
     replacement.train(found.block.training)
     for path, module in zip(paths, (replacement, *(nn.Identity() for _ in paths[1:])), strict=True):
         found.block.set_submodule(path, module)
-
-
-def fuse(model: nn.Module) -> int:
-    """Turn every duplication and the depthwise convolution behind it into one grouped convolution, in place.
-
-    The network answers as before; the copies are no longer written to memory. The weights keep their names.
-
-    Args:
-        model: A network converted with ``expansion="duplicate"``.
-
-    Returns:
-        How many blocks were fused.
-    """
-    count = 0
-    for found in find_bottlenecks(model):
-        duplicate = found.block.get_submodule(found.expansion[0]) if found.expansion else None
-        if isinstance(duplicate, Duplicate):
-            path = found.convolution_path(found.depthwise)
-            found.block.set_submodule(path, fuse_duplicate(duplicate, found.convolution(found.depthwise)))
-            found.block.set_submodule(found.expansion[0], nn.Identity())
-            count += 1
-    return count
 
 
 def _default_input_size(model: nn.Module) -> tuple[int, int, int]:
