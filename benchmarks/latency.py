@@ -1,0 +1,221 @@
+"""Time of one forward pass: EfficientNet-B0 against its DMP forms, and MobileNetV2 against SM_V2.
+
+    python benchmarks/latency.py [--threads 2] [--batch-sizes 1,8] [--rounds 40] [--backends eager,onnxruntime,openvino]
+
+Networks of one table are timed in turns, in an order that is shuffled anew in each round; the ratio is the median over
+the rounds of (time / time of the first network in the same round), with a bootstrap interval. Every form is checked to
+answer like the network it was made from before it is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from torch import nn
+
+import leannet
+from leannet.training import environment
+
+IMG_SIZE = 224
+CLASSES = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--batch-sizes", default="1,8")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--backends", default="eager,onnxruntime")
+    parser.add_argument("--output", type=Path, default=Path("results/latency.json"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    rows: list[dict[str, Any]] = []
+    for backend in arguments.backends.split(","):
+        for batch_size in map(int, arguments.batch_sizes.split(",")):
+            for networks in (dmp_forms(backend), sm_v2_pair(backend)):
+                images = torch.randn(batch_size, 3, IMG_SIZE, IMG_SIZE, generator=torch.Generator().manual_seed(0))
+                calls = {name: BACKENDS[backend](model, images, arguments.threads) for name, model in networks.items()}
+                rows += measure(calls, backend, batch_size, arguments)
+    record = {"environment": environment(), "img_size": IMG_SIZE, "classes": CLASSES, "seed": 0, "rows": rows}
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"written to {arguments.output}")
+
+
+def dmp_forms(backend: str) -> dict[str, nn.Module]:
+    """Return EfficientNet-B0 and the forms of its DMP network, all of the same weights where they share layers."""
+    dmp = "efficientnet_b0_dmp"
+    models = {
+        "efficientnet_b0": make("efficientnet_b0"),
+        f"{dmp} as trained": make(dmp),
+        f"{dmp} grouped": make(dmp, lambda model: leannet.fuse(model, "grouped")),
+        f"{dmp} planes": make(dmp, leannet.fuse),
+    }
+    check_equal([model for name, model in models.items() if name.startswith(dmp)])
+    return with_channels_last(models) if backend == "eager" else models
+
+
+def sm_v2_pair(backend: str) -> dict[str, nn.Module]:
+    """Return MobileNetV2 and SM_V2."""
+    models = {name: make(name) for name in ("mobilenetv2_100", "sm_v2")}
+    return with_channels_last(models) if backend == "eager" else models
+
+
+def with_channels_last(models: dict[str, nn.Module]) -> dict[str, nn.Module]:
+    """Add each network in the channels-last memory format."""
+    return {**models, **{f"{name}, channels_last": model for name, model in models.items()}}
+
+
+def make(name: str, change: Callable[[nn.Module], object] | None = None) -> nn.Module:
+    """Make a network with norm statistics that are not the identity."""
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=CLASSES)
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1, generator=generator)
+            module.running_var.uniform_(0.5, 1.5, generator=generator)
+    model.eval()
+    if change is not None:
+        change(model)
+    return model
+
+
+def check_equal(models: list[nn.Module]) -> None:
+    images = torch.randn(2, 3, IMG_SIZE, IMG_SIZE, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        expected, *others = [model(images) for model in models]
+    for logits in others:
+        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+def eager(model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str], object]:
+    def call(name: str) -> object:
+        memory_format = torch.channels_last if name.endswith("channels_last") else torch.contiguous_format
+        model.to(memory_format=memory_format)
+        ready = images.contiguous(memory_format=memory_format)
+        with torch.inference_mode():
+            model(ready)  # brings the weights of this network back into the cache, and is not counted
+            start = time.perf_counter()
+            model(ready)
+        return time.perf_counter() - start
+
+    return call
+
+
+def onnx_runtime(model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str], object]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(exported(model), options, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: images.numpy()}
+    with torch.inference_mode():
+        np.testing.assert_allclose(session.run(None, feed)[0], model(images).numpy(), rtol=1e-3, atol=1e-4)
+
+    def call(_: str) -> object:
+        session.run(None, feed)
+        start = time.perf_counter()
+        session.run(None, feed)
+        return time.perf_counter() - start
+
+    return call
+
+
+def openvino(model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str], object]:
+    import openvino as ov
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(exported(model))
+        config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+        compiled = ov.compile_model(ov.Core().read_model(path), "CPU", config)
+    request, ready = compiled.create_infer_request(), images.numpy()
+    with torch.inference_mode():
+        answer = request.infer([ready])[compiled.output(0)]
+        np.testing.assert_allclose(answer, model(images).numpy(), rtol=1e-3, atol=1e-4)
+
+    def call(_: str) -> object:
+        request.infer([ready])
+        start = time.perf_counter()
+        request.infer([ready])
+        return time.perf_counter() - start
+
+    return call
+
+
+BACKENDS: dict[str, Callable[[nn.Module, torch.Tensor, int], Callable[[str], object]]] = {
+    "eager": eager,
+    "onnxruntime": onnx_runtime,
+    "openvino": openvino,
+}
+
+
+def exported(model: nn.Module) -> bytes:
+    """Export a network to ONNX, batch size dynamic, weights inside."""
+    example = torch.randn(2, 3, IMG_SIZE, IMG_SIZE)
+    shapes = ({0: torch.export.Dim.DYNAMIC},)
+    program = torch.onnx.export(model, (example,), dynamo=True, dynamic_shapes=shapes, verbose=False)
+    assert program is not None
+    content: bytes = program.model_proto.SerializeToString()
+    return content
+
+
+def measure(
+    calls: dict[str, Callable[[str], object]], backend: str, batch_size: int, arguments: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Time all networks of a table in turns and print it."""
+    shuffle = random.Random(0).shuffle
+    order = list(calls)
+    seconds: dict[str, list[float]] = {name: [] for name in order}
+    for number in range(arguments.rounds + 3):
+        shuffle(order)
+        for name in order:
+            elapsed = float(str(calls[name](name)))
+            if number >= 3:  # warm-up
+                seconds[name].append(elapsed)
+    reference = next(iter(calls))
+    print(f"\n{backend}, batch {batch_size}, {arguments.threads} threads, {arguments.rounds} rounds")
+    print(f"{'network':45} {'median ms':>10} {'ratio':>7}  95 % interval")
+    rows = []
+    for name, times in seconds.items():
+        ratios = [one / other for one, other in zip(times, seconds[reference], strict=True)]
+        low, high = bootstrap_interval(ratios)
+        row = {
+            "backend": backend,
+            "batch_size": batch_size,
+            "threads": arguments.threads,
+            "rounds": arguments.rounds,
+            "network": name,
+            "reference": reference,
+            "median_ms": round(1000 * statistics.median(times), 4),
+            "ratio": round(statistics.median(ratios), 4),
+            "ratio_low": round(low, 4),
+            "ratio_high": round(high, 4),
+        }
+        rows.append(row)
+        print(f"{name:45} {row['median_ms']:10.2f} {row['ratio']:7.3f}  {low:.3f} - {high:.3f}", flush=True)
+    return rows
+
+
+def bootstrap_interval(values: list[float], repeats: int = 2000) -> tuple[float, float]:
+    """Return the 95 % interval of the median."""
+    draws = np.random.default_rng(0).choice(values, size=(repeats, len(values)))
+    low, high = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+if __name__ == "__main__":
+    main()
