@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import timm
@@ -84,8 +84,8 @@ def make(name: str, change: Callable[[nn.Module], object] | None = None) -> nn.M
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1, generator=generator)
-            module.running_var.uniform_(0.5, 1.5, generator=generator)
+            nn.init.normal_(cast("torch.Tensor", module.running_mean), 0, 0.1, generator=generator)
+            nn.init.uniform_(cast("torch.Tensor", module.running_var), 0.5, 1.5, generator=generator)
     model.eval()
     if change is not None:
         change(model)
@@ -100,8 +100,8 @@ def check_equal(models: list[nn.Module]) -> None:
         torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
 
 
-def eager(model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str], object]:
-    def call(name: str) -> object:
+def eager(model: nn.Module, images: torch.Tensor, _: int) -> Callable[[str], float]:
+    def call(name: str) -> float:
         memory_format = torch.channels_last if name.endswith("channels_last") else torch.contiguous_format
         model.to(memory_format=memory_format)
         ready = images.contiguous(memory_format=memory_format)
@@ -114,7 +114,7 @@ def eager(model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str
     return call
 
 
-def onnx_runtime(model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str], object]:
+def onnx_runtime(model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str], float]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -125,7 +125,7 @@ def onnx_runtime(model: nn.Module, images: torch.Tensor, threads: int) -> Callab
     with torch.inference_mode():
         np.testing.assert_allclose(session.run(None, feed)[0], model(images).numpy(), rtol=1e-3, atol=1e-4)
 
-    def call(_: str) -> object:
+    def call(_: str) -> float:
         session.run(None, feed)
         start = time.perf_counter()
         session.run(None, feed)
@@ -134,7 +134,7 @@ def onnx_runtime(model: nn.Module, images: torch.Tensor, threads: int) -> Callab
     return call
 
 
-def openvino(model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str], object]:
+def openvino(model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str], float]:
     import openvino as ov
 
     with tempfile.TemporaryDirectory() as folder:
@@ -147,7 +147,7 @@ def openvino(model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[
         answer = request.infer([ready])[compiled.output(0)]
         np.testing.assert_allclose(answer, model(images).numpy(), rtol=1e-3, atol=1e-4)
 
-    def call(_: str) -> object:
+    def call(_: str) -> float:
         request.infer([ready])
         start = time.perf_counter()
         request.infer([ready])
@@ -156,7 +156,7 @@ def openvino(model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[
     return call
 
 
-BACKENDS: dict[str, Callable[[nn.Module, torch.Tensor, int], Callable[[str], object]]] = {
+BACKENDS: dict[str, Callable[[nn.Module, torch.Tensor, int], Callable[[str], float]]] = {
     "eager": eager,
     "onnxruntime": onnx_runtime,
     "openvino": openvino,
@@ -174,7 +174,7 @@ def exported(model: nn.Module) -> bytes:
 
 
 def measure(
-    calls: dict[str, Callable[[str], object]], backend: str, batch_size: int, arguments: argparse.Namespace
+    calls: dict[str, Callable[[str], float]], backend: str, batch_size: int, arguments: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Time all networks of a table in turns and print it."""
     shuffle = random.Random(0).shuffle
@@ -183,7 +183,7 @@ def measure(
     for number in range(arguments.rounds + 3):
         shuffle(order)
         for name in order:
-            elapsed = float(str(calls[name](name)))
+            elapsed = calls[name](name)
             if number >= 3:  # warm-up
                 seconds[name].append(elapsed)
     reference = next(iter(calls))

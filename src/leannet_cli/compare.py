@@ -142,37 +142,12 @@ def _run(sweep: Sweep, folder: Path) -> None:
 
 
 def _print(rows: list[ComparisonRow], folder: Path, sweep: Sweep) -> None:
-    from rich.table import Table
-
-    from leannet.report import PARETO_RULE
+    from leannet_cli.compare_table import print_comparison
     from leannet_cli.console import make_console
-    from leannet_cli.numbers import count_text
 
     console = make_console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("", no_wrap=True)
-    table.add_column("network", no_wrap=True)
-    for heading in ("top-1 %", "95 % interval", "params", "MACs", "median ms", "p90 ms", "train images/s"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        latency = row.latency
-        table.add_row(
-            "*" if row.pareto else "",
-            row.network,
-            f"{row.top1.value:.2f}",
-            f"{row.top1.low:.2f} - {row.top1.high:.2f}",
-            count_text(row.parameters),
-            count_text(row.macs),
-            f"{latency.median_ms:.2f}" if latency else "",
-            f"{latency.p90_ms:.2f}" if latency else "",
-            f"{row.images_per_second:.0f}",
-            style="bold" if row.pareto else "",
-        )
     console.print()
-    console.print(table)
-    threads = next((row.latency.threads for row in rows if row.latency), None)
-    console.print(f"\n* {PARETO_RULE}. Interval: {rows[0].top1.method}, {rows[0].total:,} held-out images.")
-    console.print(f"Time of one image on the CPU: PyTorch eager, {threads} threads, networks in turns.")
+    print_comparison(console, rows)
     console.print(f"\nWritten to {folder}: results.csv, results.json, args.yaml, environment.json, splits.json,")
     best = f"{folder}/networks/{rows[0].network.replace('/', '_')}/seed-{sweep.seeds[0]}"
     console.print(f"and a model folder for each network, such as {best}")

@@ -57,21 +57,24 @@ def _published(result: dict[str, Any], quantity: str, measured: float) -> list[d
     """Return what papers print of this network at this size and number of classes, with the difference in percent."""
     from leannet.papers import difference_percent, published
 
-    found = published(result["name"], quantity)
-    return [
-        {
-            "quantity": quantity,
-            "printed": f"{figure.printed} {figure.unit}".strip() if figure.printed else f"{figure.value:g}",
-            "value": figure.value,
-            "paper": figure.paper,
-            "table": figure.table,
-            "difference_percent": round(difference_percent(measured, figure), 3),
-        }
-        for figure in found
-        if figure.num_classes in (None, result["num_classes"])
-        and figure.img_size in (None, result["img_size"])
-        and figure.exit is None
-    ]
+    rows: dict[tuple[str, float], dict[str, Any]] = {}
+    for figure in published(result["name"], quantity):
+        fits = figure.num_classes in (None, result["num_classes"]) and figure.img_size in (None, result["img_size"])
+        if not fits or figure.exit is not None:
+            continue
+        row = rows.setdefault(
+            (figure.paper, figure.value),
+            {
+                "quantity": quantity,
+                "printed": f"{figure.printed} {figure.unit}".strip() or f"{figure.value:g}",
+                "value": figure.value,
+                "paper": figure.paper,
+                "tables": [],
+                "difference_percent": round(difference_percent(measured, figure), 3),
+            },
+        )
+        row["tables"].append(figure.table)
+    return list(rows.values())
 
 
 def _comparisons(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -129,15 +132,18 @@ def _print(results: list[dict[str, Any]], per_layer: bool) -> None:
             console.print(f"{result['name']}: not counted: {', '.join(result['profile'].uncounted)}", style="yellow")
         if per_layer:
             _print_layers(console, result)
-    console.print(f"\n{MACS_RULE}\nActivations are the outputs of convolutions and linear layers; peak activations are")
-    console.print("the bytes alive at once in a float32 forward pass of one image, without weights.")
+    console.print(f"\n{MACS_RULE}")
+    console.print(
+        "Activations are the outputs of convolutions and linear layers; peak activations are the bytes alive at once "
+        "in a float32 forward pass of one image, without weights."
+    )
 
 
 def _print_published(console: Any, result: dict[str, Any]) -> None:
     for row in _comparisons(result):
         console.print(
-            f"{result['name']}: {row['quantity']} printed {row['printed']} ({row['paper']}, {row['table']}), "
-            f"ours {row['difference_percent']:+.2f} %"
+            f"{result['name']}: {row['quantity']} printed {row['printed']} "
+            f"({row['paper']}: {', '.join(row['tables'])}), ours {row['difference_percent']:+.2f} %"
         )
 
 

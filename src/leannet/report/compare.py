@@ -110,8 +110,14 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
     write_json(folder / "splits.json", source.split_lists)
     observer.data_ready(data)
 
+    circumstances = {
+        "data": _describe(data),
+        "recipe": data.recipe.as_dict(),
+        "macs_rule": MACS_RULE,
+        "latency": "PyTorch eager on the CPU, batch 1, float32, networks in turns in shuffled order",
+    }
     runs = [(network, seed) for seed in sweep.seeds for network in sweep.networks]
-    records = []
+    records: list[RunRecord] = []
     for number, (network, seed) in enumerate(runs, start=1):
         run_folder = _run_folder(folder, network, seed)
         record = read_record(run_folder)
@@ -119,15 +125,10 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
         if record is None:
             observer.run_started(number, len(runs), network, seed, len(data.train_batches(seed)))
             record = train_run(network, seed, data, run_folder, accelerator, observer)
-        observer.run_finished(number, len(runs), record, kept)
         records.append(record)
+        write_results(comparison_rows(records, {}), folder, circumstances)  # what is known if it is stopped now
+        observer.run_finished(number, len(runs), record, kept)
     rows = comparison_rows(records, _latencies(sweep, folder, data, observer))
-    circumstances = {
-        "data": _describe(data),
-        "recipe": data.recipe.as_dict(),
-        "macs_rule": MACS_RULE,
-        "latency": "PyTorch eager on the CPU, batch 1, float32, networks in turns in shuffled order",
-    }
     write_results(rows, folder, circumstances)
     return rows
 
