@@ -38,4 +38,5 @@ def print_comparison(console: Console, rows: Sequence[ComparisonRow]) -> None:
     threads = next((row.latency.threads for row in rows if row.latency), None)
     console.print(f"\n* {PARETO_RULE}.")
     console.print(f"Interval: {rows[0].top1.method}, {rows[0].total:,} held-out images.")
-    console.print(f"Time of one image on the CPU: PyTorch eager, {threads} threads, networks in turns.")
+    counted = "1 thread" if threads == 1 else f"{threads} threads"
+    console.print(f"Time of one image on the CPU: PyTorch eager, {counted}, networks in turns.")

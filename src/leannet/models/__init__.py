@@ -8,7 +8,7 @@ from leannet.models import (  # noqa: F401
     resnet_cifar,
     simplified_mobilenetv2,
 )
-from leannet.models.conversion import Conversion, replace_linear_bottlenecks
+from leannet.models.conversion import Conversion, fuse, replace_linear_bottlenecks
 from leannet.models.create import (
     check_name,
     create_network,
@@ -17,7 +17,6 @@ from leannet.models.create import (
     known_networks,
     leannet_networks,
 )
-from leannet.models.fusion import fuse
 from leannet.models.small_input import SMALL_INPUT_BELOW, make_small_input
 
 __all__ = [

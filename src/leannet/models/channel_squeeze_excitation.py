@@ -16,9 +16,9 @@ from timm.layers import ConvNormAct
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import nn
 
-from leannet.models._cse_blocks import AveragedCSE, FixedSize, InvertedResidual, StackedCSE, conv_norm
-from leannet.models._facts import facts
-from leannet.models._staged import StagedNetwork
+from leannet.models.parts.cse import AveragedCSE, FixedSize, InvertedResidual, StackedCSE, conv_norm
+from leannet.models.parts.facts import facts
+from leannet.models.parts.staged import StagedNetwork
 from leannet.models.small_input import SMALL_INPUT_BELOW
 from leannet_runtime import UserError
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 
-from leannet.models._facts import facts
-from leannet.models._table import Stage, TableNetwork
+from leannet.models.parts.facts import facts
+from leannet.models.parts.table import Stage, TableNetwork
 
 MOBILENETV2 = (
     Stage(t=1, c=16, n=1, s=1),

@@ -13,8 +13,8 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from timm.models.resnet import BasicBlock, downsample_conv
 from torch import nn
 
-from leannet.models._facts import facts
-from leannet.models._staged import StagedNetwork
+from leannet.models.parts.facts import facts
+from leannet.models.parts.staged import StagedNetwork
 
 __all__ = ["ResNetCifar"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 
-from leannet.models._facts import facts
-from leannet.models._table import Stage, TableNetwork
+from leannet.models.parts.facts import facts
+from leannet.models.parts.table import Stage, TableNetwork
 
 # Table 1. The last row expands to 1024 channels and does not reduce them again: no 1x1 head, ReLU6 before the pooling.
 SM_V2 = (

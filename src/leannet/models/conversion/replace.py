@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from leannet.blocks import ChannelMaxPool, Duplicate
 from leannet.measure import count_macs, count_parameters, evaluation_mode
-from leannet.models.bottlenecks import Bottleneck, find_bottlenecks
+from leannet.models.conversion.bottlenecks import Bottleneck, find_bottlenecks
 
 __all__ = [
     "BlockRecord",

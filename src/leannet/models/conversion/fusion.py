@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from leannet.blocks import ChannelMaxPool, Duplicate, DuplicatePlanes, PlaneMaxPool, fuse_duplicate, plane_order
-from leannet.models.bottlenecks import Bottleneck, find_bottlenecks
+from leannet.models.conversion.bottlenecks import Bottleneck, find_bottlenecks
 
 __all__ = ["FusedForm", "fuse"]
 
