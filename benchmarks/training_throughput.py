@@ -31,12 +31,12 @@ from timm.data import create_dataset, create_loader
 from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 
-import leannet
-from leannet.data import open_source
+from leannet.data import open_source  # importing leannet registers its networks in timm
 from leannet.training import environment, load_recipe, prepare_data
 
 NETWORKS = ("mobilenetv2_100", "sm_v2", "efficientnet_b0", "efficientnet_b0_dmp")
 Batch = tuple[Tensor, Tensor]
+WARM_UP_STEPS = 5  # enough for timm's workers to be where they stay
 
 
 def main() -> None:
@@ -80,30 +80,28 @@ def measure(network: str, img_size: int, arguments: argparse.Namespace) -> dict[
     images = torch.randn(batch_size, 3, img_size, img_size).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(10, (batch_size,))
     cores = len(os.sched_getaffinity(0))
+    ours, folder = leannet_batches(arguments.folder, img_size, batch_size), arguments.folder
     ways = {
-        "bare step, channels_last": Way(network, itertools.repeat((images, labels)), channels_last=True),
-        "leannet": Way(network, leannet_batches(arguments.folder, img_size, batch_size), channels_last=True),
-        "timm, default flags": Way(network, timm_batches(arguments.folder, img_size, batch_size, 4), False),
-        "timm, --channels-last": Way(network, timm_batches(arguments.folder, img_size, batch_size, cores), True),
+        "bare step, channels_last": Way(network, lambda: itertools.repeat((images, labels)), channels_last=True),
+        "leannet": Way(network, ours, channels_last=True),
+        "timm, default flags": Way(network, timm_batches(folder, img_size, batch_size, 4), channels_last=False),
+        "timm, --channels-last": Way(network, timm_batches(folder, img_size, batch_size, cores), channels_last=True),
     }
     rates: dict[str, list[float]] = {name: [] for name in ways}
-    for round_number in range(arguments.rounds + 1):
+    for _ in range(arguments.rounds):
         for name, way in ways.items():
-            rate = way.images_per_second(arguments.steps if round_number else 3)
-            if round_number:  # the first round warms up
-                rates[name].append(rate)
+            rates[name].append(way.images_per_second(arguments.steps))
     medians = {name: statistics.median(values) for name, values in rates.items()}
-    ours = medians["leannet"]
     print(f"\n{network}, {img_size} px, batch {batch_size}, {torch.get_num_threads()} threads")
     for name, rate in medians.items():
-        print(f"  {name:28} {rate:8.1f} images/s   leannet / this {ours / rate:5.2f}", flush=True)
+        print(f"  {name:28} {rate:8.1f} images/s   leannet / this {medians['leannet'] / rate:5.2f}", flush=True)
     return {"network": network, "img_size": img_size, "images_per_second": medians, "rounds": rates}
 
 
 class Way:
-    """A network, its optimizer and an endless stream of batches."""
+    """A network, its optimizer and how a stream of batches is opened."""
 
-    def __init__(self, network: str, batches: Iterator[Batch], channels_last: bool) -> None:
+    def __init__(self, network: str, open_batches: Callable[[], Iterator[Batch]], channels_last: bool) -> None:
         torch.manual_seed(0)
         self.model: nn.Module = timm.create_model(network, num_classes=10).train()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -113,17 +111,22 @@ class Way:
             self.model, opt=recipe.opt, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
         )
         self.loss = nn.CrossEntropyLoss(label_smoothing=0.1)
-        self.batches = batches
+        self.open_batches = open_batches
 
     def images_per_second(self, steps: int) -> float:
-        """Run some steps; the wait for batches counts."""
-        count = 0
-        start = time.perf_counter()
-        for images, labels in itertools.islice(self.batches, steps):
+        """Run some steps; the wait for batches counts.
+
+        The stream is opened anew and closed behind: workers that go on loading while another way is timed would slow
+        that one down, and find their own batches ready for nothing. The first steps are not counted.
+        """
+        count, start = 0, 0.0
+        for number, (images, labels) in enumerate(itertools.islice(self.open_batches(), WARM_UP_STEPS + steps)):
+            if number == WARM_UP_STEPS:
+                start = time.perf_counter()
             self.loss(self.model(images.contiguous(memory_format=self.memory_format)), labels).backward()
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-            count += len(images)
+            count += len(images) if number >= WARM_UP_STEPS else 0
         return count / (time.perf_counter() - start)
 
 
@@ -133,13 +136,13 @@ def endless(epoch: Callable[[int], Iterator[Batch]], batch_size: int) -> Iterato
         yield from (batch for batch in epoch(number) if len(batch[1]) == batch_size)
 
 
-def leannet_batches(folder: Path, img_size: int, batch_size: int) -> Iterator[Batch]:
+def leannet_batches(folder: Path, img_size: int, batch_size: int) -> Callable[[], Iterator[Batch]]:
     recipe = load_recipe("default").override(img_size=img_size, batch_size=batch_size)
     data = prepare_data(open_source(folder), recipe)
-    return endless(data.train_batches(seed=0).epoch, batch_size)
+    return lambda: endless(data.train_batches(seed=0).epoch, batch_size)
 
 
-def timm_batches(folder: Path, img_size: int, batch_size: int, workers: int) -> Iterator[Batch]:
+def timm_batches(folder: Path, img_size: int, batch_size: int, workers: int) -> Callable[[], Iterator[Batch]]:
     dataset = create_dataset("", root=str(folder), split="train", is_training=True)
     loader = create_loader(
         dataset,
@@ -154,12 +157,11 @@ def timm_batches(folder: Path, img_size: int, batch_size: int, workers: int) -> 
         interpolation="random",
         num_workers=workers,
         use_prefetcher=False,
-        persistent_workers=True,
+        persistent_workers=False,
         device=torch.device("cpu"),
     )
-    return endless(lambda _: iter(loader), batch_size)
+    return lambda: endless(lambda _: iter(loader), batch_size)
 
 
 if __name__ == "__main__":
-    assert leannet.__version__  # importing it registers the networks
     main()

@@ -104,7 +104,7 @@ def _seeds(text: str) -> tuple[int, ...]:
         numbers = tuple(int(part) for part in text.split(","))
     except ValueError:
         numbers = ()
-    if not numbers or min(numbers) < 0:
+    if not numbers or min(numbers) < 0 or max(numbers) >= 2**63:
         raise UserError(f"--seeds {text}", "seeds are whole numbers from 0 on, with commas", "Pass 0,1,2, say")
     return tuple(dict.fromkeys(numbers))
 
@@ -113,7 +113,8 @@ def _default_folder(sweep: Sweep, name: str | None) -> Path:
     """Return ``runs/compare/NAME``; with -2, -3 ... behind it where another comparison has that name."""
     from leannet.report import settings_of
 
-    base = name or Path(sweep.data.rstrip("/")).stem
+    given = Path(sweep.data).expanduser()
+    base = name or (given.resolve().name if given.is_dir() else given.stem)
     parent = Path(os.environ.get("LEANNET_RUNS", "runs")) / "compare"
     number = 1
     while True:

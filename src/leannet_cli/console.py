@@ -6,12 +6,13 @@ from rich.console import Console
 
 __all__ = ["make_console"]
 
-PLAIN_WIDTH = 160  # columns where there is no terminal: a table in a log file must not be folded
+WIDTH = 1000  # columns: a table in a file must not be folded, and on a terminal no number may be cut off
 
 
 def make_console(stderr: bool = False) -> Console:
     """Make the console for results (standard output) or for progress (`stderr`). Honours NO_COLOR and COLUMNS."""
-    console = Console(stderr=stderr, highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        console = Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
+    # Names and paths of the user are text, not rich's markup.
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    if not (stderr and console.is_terminal):  # bars need the true width
+        console.width = WIDTH
     return console

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -20,9 +22,24 @@ EXIT_INTERRUPTED = 130
 
 # Plain help: rich's takes longer to import than everything else together.
 app = typer.Typer(name="leannet", add_completion=False, no_args_is_help=True, rich_markup_mode=None)
-app.command()(models)
-app.command()(profile)
-app.command()(compare)
+
+
+def _interruptible(verb: Callable[..., None]) -> Callable[..., None]:
+    """Let a verb that is interrupted say so; typer reads its options through the wrapper."""
+
+    @functools.wraps(verb)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            verb(*arguments, **options)
+        except KeyboardInterrupt:  # typer would end with 130 too, but without a word
+            typer.echo("leannet: interrupted", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+    return run
+
+
+for verb in (models, profile, compare):
+    app.command()(_interruptible(verb))
 
 
 def _print_version(wanted: bool) -> None:
@@ -47,9 +64,3 @@ def main() -> None:
     except UserError as error:
         typer.echo(f"leannet: {error}", err=True)
         sys.exit(EXIT_USAGE)
-    except KeyboardInterrupt:
-        typer.echo("leannet: interrupted", err=True)
-        sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has gone, as in `leannet models | head`
-        sys.stderr.close()
-        sys.exit(0)

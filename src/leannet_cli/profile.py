@@ -66,7 +66,7 @@ def _published(result: dict[str, Any], quantity: str, measured: float) -> list[d
             (figure.paper, figure.value),
             {
                 "quantity": quantity,
-                "printed": f"{figure.printed} {figure.unit}".strip() or f"{figure.value:g}",
+                "printed": f"{figure.printed} {figure.unit}".strip() if figure.printed else f"{figure.value:g}",
                 "value": figure.value,
                 "paper": figure.paper,
                 "tables": [],

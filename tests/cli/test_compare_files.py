@@ -152,14 +152,12 @@ def test_where_it_lies_and_what_to_do_next_is_said(answer, output):
     assert leannet("profile", best).code == 0
 
 
-@pytest.mark.xfail(strict=True, reason="long lines are folded at 160 columns where there is no terminal")
 def test_long_path_is_not_folded(trees, tmp_path):
     output = tmp_path / ("long" * 20) / ("path" * 20)
     answer = leannet("compare", NETWORKS[0], "--data", trees, *QUICK, "--output", output)
     assert f"Next: leannet profile {output}/networks/{NETWORKS[0]}/seed-0 --per-layer" in answer.out
 
 
-@pytest.mark.xfail(strict=True, reason="rich takes [bold] for a style and leaves it out")
 def test_brackets_in_a_path_are_printed(trees, tmp_path):
     output = tmp_path / "runs[bold]"
     answer = leannet("compare", NETWORKS[0], "--data", trees, *QUICK, "--output", output)

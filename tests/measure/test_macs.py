@@ -135,13 +135,39 @@ def test_an_operator_that_is_not_counted_is_named(function, operator):
     "make",
     [
         *(torch.zeros, torch.empty, torch.rand, torch.arange),
-        pytest.param(torch.ones, marks=pytest.mark.xfail(strict=True, reason="ones are missing beside zeros")),
-        pytest.param(torch.eye, marks=pytest.mark.xfail(strict=True, reason="the unit matrix is missing beside zeros")),
+        torch.ones,
+        torch.eye,
     ],
     ids=lambda make: make.__name__,
 )
 def test_making_a_constant_is_no_operator_to_worry_about(make):
     assert count_macs(Product(lambda x: x + make(6).sum()), torch.ones(2, 4, 6)).uncounted == ()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        F.normalize,
+        lambda x: F.scaled_dot_product_attention(*[x[:, None]] * 3, attn_mask=torch.zeros(4, 4) > 1),
+    ],
+    ids=["vector norm", "softmax of masked attention"],
+)
+def test_reductions_are_no_operators_to_worry_about(function):
+    assert count_macs(Product(function), torch.ones(2, 4, 6)).uncounted == ()
+
+
+def test_parts_of_parameters_may_be_handed_to_layers():
+    # As the tokens of some vision transformers (pit_s_224) are.
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.token = nn.Parameter(torch.zeros(1, 1, 6))
+            self.layer = nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.layer(x).mean(dim=1) + self.layer(self.token.expand(len(x), 1, 6))[:, 0]
+
+    assert count_macs(Tokens(), torch.zeros(2, 4, 6)).total == 4 * 6 * 3 + 6 * 3
 
 
 @pytest.mark.parametrize("fused", [True, False])

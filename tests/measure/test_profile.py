@@ -47,9 +47,6 @@ def test_activations_of_timm_networks(name):
     assert profile_network(model, SIZE).activations == elements_of_layers(model)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="layers are told by the start of their class's name: StdConv2d is no convolution"
-)
 def test_activations_of_convolutions_by_another_name():
     model = timm.create_model("resnetv2_50x1_bit", num_classes=7)
     assert profile_network(model, SIZE).activations == elements_of_layers(model)

@@ -17,14 +17,6 @@ CLASSES = 7
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
-def every_network_but(starts, reason):
-    """Walk all networks; those whose names start so are known to fail."""
-    broken = pytest.mark.xfail(strict=True, reason=reason)
-    return pytest.mark.parametrize(
-        "name", [pytest.param(name, marks=broken if name.startswith(starts) else ()) for name in NETWORKS]
-    )
-
-
 def one_per_family():
     """The network of the shortest name of each file, for checks that take long and hang on the family only."""
     shortest = {}

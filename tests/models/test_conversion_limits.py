@@ -21,14 +21,12 @@ def answers(model):
         return model(torch.randn(2, *SIZE, generator=torch.Generator().manual_seed(0)))
 
 
-@pytest.mark.xfail(strict=True, reason="only batch norms are counted as parameters of the layers that are taken out")
 def test_what_is_saved_is_predicted_with_group_norms():
     _, conversion = converted("efficientnet_b0_gn")
     assert conversion.replaced
     assert conversion.predicted == conversion.counted
 
 
-@pytest.mark.xfail(strict=True, reason="the order by planes leaves group norms as they are")
 def test_a_fused_network_with_group_norms_answers_as_before():
     model, _ = converted("efficientnet_b0_gn")
     expected = answers(model)
@@ -36,7 +34,6 @@ def test_a_fused_network_with_group_norms_answers_as_before():
     torch.testing.assert_close(answers(model), expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.xfail(strict=True, reason="a spatial convolution in groups of 8 channels is taken for a depthwise one")
 def test_blocks_that_mix_channels_in_their_spatial_convolution_are_left_alone():
     # "Between them nothing mixes channels" is what makes the paper's replacement possible.
     _, conversion = converted("efficientnet_b0_g8_gn")

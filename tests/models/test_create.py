@@ -61,15 +61,11 @@ def test_a_name_like_no_other_is_answered_without_a_guess_of_ours(name):
     assert "adapted" not in error.value.remedy
 
 
-@pytest.mark.xfail(
-    strict=True, reason="only the name before the dot is checked; timm raises a RuntimeError for the tag"
-)
 def test_an_unknown_tag_of_weights_is_the_users_error():
     with pytest.raises(UserError):
         create_network("mobilenetv2_100.no_such_weights")
 
 
-@pytest.mark.xfail(strict=True, reason="the size is looked up by the whole name, but the tags are those of the source")
 def test_a_tag_of_the_source_names_weights_of_an_adapted_network():
     assert create_network("efficientnet_b0_dmp.ra_in1k").num_classes == 1000
 
@@ -140,15 +136,11 @@ def test_every_kind_of_torchvision_network_has_its_classifier_found(name):
     assert 5 in next(reversed(list(model.parameters()))).shape
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the classifier is looked for among linear layers; SqueezeNet's is a convolution"
-)
 def test_squeezenet_is_a_network_of_torchvision_too():
     assert "torchvision/squeezenet1_1" in known_networks()
     assert create_network("torchvision/squeezenet1_1", num_classes=5)(torch.zeros(1, 3, 64, 64)).shape == (1, 5)
 
 
-@pytest.mark.xfail(strict=True, reason="torchvision's constructors know none of timm's arguments: a TypeError")
 @pytest.mark.parametrize("arguments", [{"in_chans": 1}, {"drop_rate": 0.2}], ids=str)
 def test_torchvision_networks_refuse_or_take_the_arguments_of_others(arguments):
     try:
@@ -183,7 +175,6 @@ def test_images_of_another_size_are_refused_before_anything_is_computed(name, si
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated")
-@pytest.mark.xfail(strict=True, reason="the CSE networks cannot be scripted")
 def test_a_scripted_network_refuses_them_too():
     scripted = torch.jit.script(network("mobilenetv2_cse"))
     scripted(torch.zeros(2, 3, 32, 32))

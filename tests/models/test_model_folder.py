@@ -91,7 +91,7 @@ def test_a_saved_network_is_the_same_network(saved):
 SEVERAL = ["sm_v2", "mobilenetv2_cse", "cse-64", "dmp-small", "torchvision-small", "torchvision-converted"]
 
 
-@forms(SEVERAL, ["dmp-small", "torchvision-small", "torchvision-converted"], "a loaded `adapted` has no architecture")
+@forms(SEVERAL, [], "")
 def test_it_can_be_saved_a_second_time(saved, tmp_path):
     model, batch, folder = saved
     first = timm.create_model(f"local-dir:{folder}", pretrained=True)

@@ -105,7 +105,6 @@ def test_torchvision_weights_keep_all_but_the_classifier(size, torchvision_weigh
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="with published weights torchvision's Inception keeps its auxiliary classifier")
 def test_inception_has_one_form_with_and_without_published_weights(torchvision_weights, tmp_path):
     torchvision_weights["Inception_V3_Weights"] = torchvision.models.inception_v3(init_weights=False).state_dict()
     model = create_network("torchvision/inception_v3", pretrained=True, num_classes=5)

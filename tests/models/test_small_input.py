@@ -146,9 +146,6 @@ def test_a_refused_network_is_left_as_it_was():
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a kernel of even size at stride 1 loses a position, so that shortcuts do not fit"
-)
 @pytest.mark.parametrize("name", ["dla34", "nf_regnet_b0", "cs3darknet_focus_s"])
 def test_kernels_of_even_size_are_refused_or_keep_their_maps(name):
     try:
@@ -159,9 +156,6 @@ def test_kernels_of_even_size_are_refused_or_keep_their_maps(name):
         assert feature_map.shape[-1] == 32 // feature["reduction"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the network of one size fails in the probe with an IndexError, which is not expected"
-)
 def test_a_network_of_one_size_is_refused_whatever_it_raises():
     with pytest.raises(UserError):
         create_network("mvitv2_tiny", img_size=32)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from importlib import metadata
 
-import pytest
 import torch
 
 from leannet.training import environment
@@ -64,7 +63,6 @@ def test_no_repository_no_commit(tmp_path, monkeypatch):
     assert environment()["commit"] is None
 
 
-@pytest.mark.xfail(strict=True, reason="the commit of any repository around the installed package is taken for ours")
 def test_commit_of_a_users_repository_is_not_ours(tmp_path, monkeypatch):
     package = repository_of_a_user(tmp_path)
     monkeypatch.setattr(MODULE, "__file__", str(package / "environment.py"))

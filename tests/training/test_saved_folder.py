@@ -96,10 +96,7 @@ def test_configuration(form, tmp_path):
     "form",
     [
         "own-small",
-        pytest.param(
-            "optimised-small",
-            marks=pytest.mark.xfail(strict=True, reason="its default size of 224 is written over that of the folder"),
-        ),
+        "optimised-small",
         "adapted-torchvision",
         "gates",
     ],

@@ -35,7 +35,7 @@ _WITHOUT_MACS = {
     "pixel_unshuffle", "prod", "rand", "randn", "reflection_pad2d", "repeat", "repeat_interleave", "roll",
     "scalar_tensor", "select_backward", "slice_scatter", "softmax", "split", "split_with_sizes", "stack", "std",
     "sum", "unbind_copy", "unsafe_split", "upsample_bicubic2d", "upsample_bilinear2d", "upsample_nearest2d",
-    "var", "var_mean", "zeros", "zeros_like",
+    "var", "var_mean", "zeros", "zeros_like", "_safe_softmax", "linalg_vector_norm", "ones", "eye",
 }
 # fmt: on
 
@@ -81,9 +81,16 @@ def count_macs(model: nn.Module, images: Tensor) -> MacsCount:
     """
     counter = FlopCounterMode(display=False, custom_mapping=_MORE_COUNTED)
     witness = _OperatorWitness()
-    # Not inference_mode: operators dispatched there are invisible to the counter.
-    with evaluation_mode(model), torch.no_grad(), counter, witness:
-        model(images)
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in trainable:  # the counter hooks whatever wants a gradient, and fails on views of parameters
+            parameter.requires_grad_(False)
+        # Not inference_mode: operators dispatched there are invisible to the counter.
+        with evaluation_mode(model), torch.no_grad(), counter, witness:
+            model(images)
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
     flops_per_mac_and_image = 2 * images.shape[0]
     by_module = {
         name.partition(".")[2]: sum(flops.values()) // flops_per_mac_and_image

@@ -62,11 +62,11 @@ def profile_network(model: nn.Module, input_size: tuple[int, int, int]) -> Netwo
     """
     images = torch.zeros(1, *input_size)
     macs = count_macs(model, images)
-    layers = _layers(model, images, macs.by_module)
+    layers, activations = _layers(model, images, macs.by_module)
     return NetworkProfile(
         parameters=count_parameters(model),
         macs=macs.total,
-        activations=sum(_elements(layer) for layer in layers if layer.kind.startswith(("Conv", "Linear"))),
+        activations=activations,
         peak_activation_bytes=peak_activation_bytes(model, images),
         weight_bytes=sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers())),
         uncounted=macs.uncounted,
@@ -74,15 +74,16 @@ def profile_network(model: nn.Module, input_size: tuple[int, int, int]) -> Netwo
     )
 
 
-def _elements(layer: LayerProfile) -> int:
-    return torch.Size(layer.output_shape).numel()
-
-
-def _layers(model: nn.Module, images: Tensor, macs: dict[str, int]) -> list[LayerProfile]:
+def _layers(model: nn.Module, images: Tensor, macs: dict[str, int]) -> tuple[list[LayerProfile], int]:
+    """Return the layers in the order in which they run, and the number of activations."""
     layers: list[LayerProfile] = []
+    activations = 0
 
     def note(name: str, module: nn.Module, output: object) -> None:
+        nonlocal activations
         shape = tuple(output.shape) if isinstance(output, Tensor) else ()
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
+            activations += torch.Size(shape).numel()
         layers.append(LayerProfile(name, type(module).__name__, shape, count_parameters(module), macs.get(name, 0)))
 
     hooks = []
@@ -98,4 +99,4 @@ def _layers(model: nn.Module, images: Tensor, macs: dict[str, int]) -> list[Laye
     finally:
         for hook in hooks:
             hook.remove()
-    return layers
+    return layers, activations

@@ -16,6 +16,7 @@ from torch import nn
 
 from leannet.models.conversion import Expansion, Projection, convert_bottlenecks
 from leannet.models.small_input import make_small_input
+from leannet_runtime import UserError
 
 __all__ = ["TORCHVISION", "build_adapted"]
 
@@ -66,7 +67,7 @@ def build_adapted(
     model.pretrained_cfg = model.default_cfg = {**facts, "architecture": name}
     if own_weights:
         saved = pretrained_cfg if isinstance(pretrained_cfg, dict) else pretrained_cfg.to_dict()  # type: ignore[union-attr]
-        model.pretrained_cfg = model.default_cfg = {**saved, **overlay}
+        model.pretrained_cfg = model.default_cfg = {**saved, **overlay, "architecture": name}
         load_pretrained(
             model,
             model.pretrained_cfg,
@@ -94,17 +95,23 @@ def _make_torchvision(
 ) -> Any:
     """Make a network of torchvision, with the few facts that timm's tools ask of a model."""
     kwargs.pop("cache_dir", None)  # torchvision keeps its own
-    if pretrained:
-        model = torchvision.models.get_model(name, weights="DEFAULT", **kwargs)
-        last = _last_linear(model)
-        if num_classes != model.get_submodule(last).out_features:
-            model.set_submodule(last, nn.Linear(model.get_submodule(last).in_features, num_classes))
-    else:
-        arguments = {"aux_logits": False, "init_weights": True} if name in ("inception_v3", "googlenet") else {}
-        model = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **arguments, **kwargs)
-    last = _last_linear(model)
+    if kwargs.get("in_chans") == 3:
+        del kwargs["in_chans"]
+    if not pretrained:
+        kwargs["num_classes"] = num_classes
+    if name in _AUXILIARY:
+        kwargs["aux_logits"] = pretrained  # published weights have them, and load into nothing else
+    try:
+        model: Any = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None, **kwargs)
+    except TypeError as error:
+        raise UserError(f"cannot make {TORCHVISION}{name}", str(error), "Take a network of timm for this") from error
+    for auxiliary in _AUXILIARY.get(name, ()):
+        model.aux_logits = False
+        setattr(model, auxiliary, None)
+    last = _last_layer(model)
+    model.set_submodule(last, _with_classes(model.get_submodule(last), num_classes))
     model.num_classes = num_classes
-    model.num_features = model.get_submodule(last).in_features
+    model.num_features = model.get_submodule(last).weight.shape[1]
     size = 299 if name == "inception_v3" else 224
     model.pretrained_cfg = model.default_cfg = PretrainedCfg(
         num_classes=num_classes,
@@ -119,8 +126,22 @@ def _make_torchvision(
     return model
 
 
-def _last_linear(model: nn.Module) -> str:
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
+# Classifiers that torchvision's networks train beside their own, and that nothing here makes use of.
+_AUXILIARY = {"inception_v3": ("AuxLogits",), "googlenet": ("aux1", "aux2")}
+
+
+def _last_layer(model: nn.Module) -> str:
+    """Name the classifier; SqueezeNet's is a convolution."""
+    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
+
+
+def _with_classes(layer: Any, num_classes: int) -> nn.Module:
+    """Return a classifier, a new one if it has another number of classes."""
+    if layer.weight.shape[0] == num_classes:
+        return layer
+    if isinstance(layer, nn.Linear):
+        return nn.Linear(layer.in_features, num_classes)
+    return nn.Conv2d(layer.in_channels, num_classes, layer.kernel_size)
 
 
 @register_model

@@ -174,7 +174,8 @@ def _create(name: str, pretrained: bool, **kwargs: Any) -> CSENetwork:
     model = build_model_with_cfg(
         CSENetwork, name, pretrained, feature_cfg={"feature_cls": "getter", "out_indices": None}, **kwargs
     )
-    if "img_size" in kwargs:  # what timm's tools read for the size of the input
+    if "img_size" in kwargs and model.pretrained_cfg.get("fixed_input_size"):
+        # What timm's tools read for the size of the input.
         height, width = kwargs["img_size"] if isinstance(kwargs["img_size"], tuple | list) else [kwargs["img_size"]] * 2
         model.pretrained_cfg["input_size"] = (kwargs.get("in_chans", 3), height, width)
     return model

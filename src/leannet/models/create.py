@@ -9,7 +9,7 @@ from typing import Any
 
 import timm
 import torchvision
-from timm.models import get_pretrained_cfg, is_model, model_entrypoint, split_model_name_tag
+from timm.models import PretrainedCfg, get_pretrained_cfg, is_model, model_entrypoint, split_model_name_tag
 from torch import nn
 
 from leannet.models.adapted import TORCHVISION
@@ -35,6 +35,16 @@ def _is_own(name: str) -> bool:
     return model_entrypoint(name).__module__.startswith("leannet.")
 
 
+def _tagged(base: str) -> list[str]:
+    return [name for name in timm.list_pretrained(f"{base}.*") if split_model_name_tag(name)[0] == base]
+
+
+def _facts(name: str) -> PretrainedCfg:
+    """Return timm's facts about a network; a tag that belongs to the source of an own network is passed over."""
+    base, _ = split_model_name_tag(name)
+    return get_pretrained_cfg(base if _is_own(base) else name) or PretrainedCfg()
+
+
 def is_model_folder(name: str) -> bool:
     """Say whether this is a folder that training wrote (or timm, or the Hub)."""
     return (Path(name) / "config.json").is_file()
@@ -52,7 +62,11 @@ def check_name(name: str) -> None:
     if is_model_folder(name):
         return
     known = known_networks()
-    if name not in known and not is_model(split_model_name_tag(name)[0]):
+    base, tag = split_model_name_tag(name)
+    if is_model(base) and tag and not _is_own(base) and name not in _tagged(base):
+        tags = ", ".join(_tagged(base)) or "none"
+        raise UserError(f"unknown weights {name}", f"{base} has {tags}", "Name some of these, or leave the tag away")
+    if name not in known and not is_model(base):
         # Short names come first among equals: people mean the plain network more often than its variants.
         near = difflib.get_close_matches(name, sorted(known, key=len), n=3, cutoff=0.5)
         meant = f"Did you mean {' or '.join(near)}? " if near else ""
@@ -67,12 +81,16 @@ def default_img_size(name: str) -> int:
     """Return the side, in pixels, of the image for which a network is meant."""
     check_name(name)
     if is_model_folder(name):
-        config = json.loads((Path(name) / "config.json").read_text(encoding="utf-8"))
-        return int(config["pretrained_cfg"]["input_size"][-1])
+        try:
+            config = json.loads((Path(name) / "config.json").read_text(encoding="utf-8"))
+            return int(config["pretrained_cfg"]["input_size"][-1])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(
+                f"cannot read {name}/config.json", str(error), "Give a folder that training wrote"
+            ) from error
     if name.startswith(TORCHVISION):
         return 299 if name == "torchvision/inception_v3" else 224
-    cfg = get_pretrained_cfg(name)
-    return int(cfg.input_size[-1]) if cfg is not None else 224
+    return int(_facts(name).input_size[-1])
 
 
 def create_network(
@@ -105,11 +123,14 @@ def create_network(
     if num_classes is not None:
         kwargs["num_classes"] = num_classes
     if is_model_folder(name):
+        default_img_size(name)
+        if not any(Path(name).glob("*.safetensors")):
+            raise UserError(f"cannot use {name}", "it has no model.safetensors", "Give a folder that training wrote")
         return timm.create_model(f"local-dir:{name}", pretrained=True, **kwargs)
     own_size = default_img_size(name)
     size = img_size or own_size
     if not name.startswith(TORCHVISION):
-        takes_size = bool(getattr(get_pretrained_cfg(name), "fixed_input_size", False))
+        takes_size = bool(_facts(name).fixed_input_size)
         if takes_size and size != own_size:
             kwargs["img_size"] = size
         elif own_size < SMALL_INPUT_BELOW:

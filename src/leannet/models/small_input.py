@@ -9,6 +9,8 @@ paper of CSE lays its network out for CIFAR-10 (32 x 32 -> 4 x 4).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -51,13 +53,14 @@ def _layers_before_a_quarter(model: nn.Module, name: str) -> list[nn.Conv2d | nn
     try:
         with evaluation_mode(model), torch.no_grad():
             model(torch.zeros(1, channels, _PROBE, _PROBE))
-    except (AssertionError, RuntimeError):  # it takes one size only; what it read up to there is judged below
+    except Exception:  # it takes one size only, and may say so in any way; without readings it is refused below
         reading.clear()
     finally:
         for hook in hooks:
             hook.remove()
     early = [(module, side) for module, side in reading if side > _PROBE // 4]
-    if {side for _, side in early} != {_PROBE, _PROBE // 2} or any(_stride(module) != 2 for module, _ in early):
+    read = {side for _, side in early}
+    if read != {_PROBE, _PROBE // 2} or not all(_can_run_at_stride_1(module) for module, _ in early):
         raise UserError(
             f"{name} has no small-input form",
             "its first two reductions are not layers of stride 2",
@@ -66,9 +69,17 @@ def _layers_before_a_quarter(model: nn.Module, name: str) -> list[nn.Conv2d | nn
     return [module for module, _ in early]  # type: ignore[misc]
 
 
+def _can_run_at_stride_1(module: nn.Module) -> bool:
+    """Say whether the map keeps its size at stride 1, which takes a kernel with a centre."""
+    return _stride(module) == 2 and _first(module.kernel_size) % 2 == 1
+
+
 def _stride(module: nn.Module) -> int:
-    stride = module.stride
-    return stride if isinstance(stride, int) else stride[0]  # type: ignore[index,return-value]
+    return _first(module.stride)
+
+
+def _first(sides: Any) -> int:
+    return int(sides if isinstance(sides, int) else sides[0])
 
 
 def _feature_info(model: nn.Module) -> list[dict[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 import yaml
+from safetensors.torch import load, save
 from torch import nn
 
 from leannet.data import BadImages, Source, open_source
@@ -16,13 +18,24 @@ from leannet.measure import MACS_RULE, Latency, evaluation_mode, measure_latency
 from leannet.models import check_name, create_network
 from leannet.report.runs import RunObserver, RunRecord, make_network, read_record, train_run
 from leannet.report.table import ComparisonRow, comparison_rows, write_results
-from leannet.training import PreparedData, Recipe, environment, make_accelerator, prepare_data, settle_recipe
+from leannet.training import (
+    PreparedData,
+    Recipe,
+    check_training,
+    environment,
+    make_accelerator,
+    prepare_data,
+    settle_recipe,
+)
 from leannet_runtime import UserError
 from leannet_runtime.files import make_folder, write_json, write_text
 
 __all__ = ["Observer", "Sweep", "compare", "settings_of"]
 
 LATENCY_ROUNDS = 30
+
+SPLIT_SEED = 0
+"""The held-out images stay the same, whatever seeds are asked for."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,12 @@ def settings_of(folder: Path) -> dict[str, Any] | None:
     path = folder / "args.yaml"
     if not path.is_file():
         return None
-    arguments = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        arguments = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        arguments = None
+    if not isinstance(arguments, dict) or not isinstance(arguments.get("recipe"), dict):
+        raise UserError(f"cannot use {folder}", "its args.yaml is not that of a comparison", "Choose another --output")
     return {name: arguments.get(name) for name in ("data", "bad_images", "recipe")}
 
 
@@ -95,7 +113,7 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
     accelerator = make_accelerator(sweep.device)
     source = open_source(
         sweep.data,
-        seed=sweep.seeds[0],
+        seed=SPLIT_SEED,
         bad_images=sweep.bad_images,
         workers=sweep.workers,
         progress=observer.reading,
@@ -103,7 +121,7 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
     recipe = settle_recipe(sweep.recipe, source)
     for network in sweep.networks:
         _try_out(network, source, recipe)
-    _begin(sweep, folder)
+    _begin(sweep, folder, source)
     data = prepare_data(source, recipe)
     write_text(folder / "args.yaml", yaml.safe_dump(sweep.arguments(), sort_keys=False))
     write_json(folder / "environment.json", environment() | {"seeds": sweep.seeds, "data": _describe(data)})
@@ -126,7 +144,8 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
             observer.run_started(number, len(runs), network, seed, len(data.train_batches(seed)))
             record = train_run(network, seed, data, run_folder, accelerator, observer)
         records.append(record)
-        write_results(comparison_rows(records, {}), folder, circumstances)  # what is known if it is stopped now
+        if not kept:  # what is known if it is stopped now
+            write_results(comparison_rows(records, {}), folder, circumstances)
         observer.run_finished(number, len(runs), record, kept)
     rows = comparison_rows(records, _latencies(sweep, folder, data, observer))
     write_results(rows, folder, circumstances)
@@ -139,20 +158,40 @@ def _try_out(network: str, source: Source, recipe: Recipe) -> None:
     model = make_network(network, len(source.class_names), recipe)
     with evaluation_mode(model), torch.no_grad():
         try:
-            model(torch.zeros(1, 3, recipe.img_size, recipe.img_size))
+            answer = model(torch.zeros(1, 3, recipe.img_size, recipe.img_size))
         except (RuntimeError, AssertionError, ValueError) as error:
             raise UserError(
                 f"{network} cannot take images of {recipe.img_size} pixels",
                 str(error).splitlines()[0] if str(error) else type(error).__name__,
                 "Choose another --img-size",
             ) from error
+    classes = len(source.class_names)
+    if not isinstance(answer, torch.Tensor) or answer.shape != (1, classes):
+        what = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
+        raise UserError(
+            f"{network} is no classifier", f"it answers {what}, not (1, {classes})", "Choose another network"
+        )
+    check_training(model, recipe)
+    try:  # some networks want more than the weights that safetensors keeps
+        model.load_state_dict(load(save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})))
+    except (RuntimeError, ValueError) as error:
+        why = f"its weights cannot be read back from safetensors ({str(error).splitlines()[0]})"
+        raise UserError(f"cannot compare {network}", why, "Choose another network") from error
 
 
-def _begin(sweep: Sweep, folder: Path) -> None:
+def _begin(sweep: Sweep, folder: Path, source: Source) -> None:
     """Make the folder, or make sure that what is in it was made with the same settings."""
     make_folder(folder)
     earlier, now = settings_of(folder), sweep.settings()
-    if earlier is None or earlier == now:
+    if earlier is None:
+        return
+    if earlier == now:
+        described = folder / "environment.json"
+        if described.is_file():
+            before = json.loads(described.read_text(encoding="utf-8"))["data"]["fingerprint"]
+            if before != source.fingerprint:
+                why = f"the images of {sweep.data} have changed since"
+                raise UserError(f"{folder} holds another comparison", why, "Choose another --output")
         return
     old, new = ({**settings, **settings["recipe"]} for settings in (earlier, now))
     different = [f"{name} {old.get(name)}, now {new[name]}" for name in new if old.get(name) != new[name]]
@@ -169,7 +208,7 @@ def _run_folder(folder: Path, network: str, seed: int) -> Path:
 
 
 def _latencies(sweep: Sweep, folder: Path, data: PreparedData, observer: Observer) -> dict[str, Latency]:
-    image = torch.from_numpy(data.preprocessing.normalise(data.preprocessing.pixels(data.source.held_out[1].read(0))))
+    image = torch.from_numpy(data.preprocessing.normalise(data.preprocessing.pixels(data.held_out.split.read(0))))
     models = {name: create_network(str(_run_folder(folder, name, sweep.seeds[0]))).eval() for name in sweep.networks}
     calls = {name: partial(_infer, model, image[None]) for name, model in models.items()}
     return measure_latency(calls, rounds=LATENCY_ROUNDS, on_round=observer.measuring_latency)

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from leannet_runtime.files import write_json, write_text
 
 __all__ = ["PARETO_RULE", "ComparisonRow", "comparison_rows", "write_results"]
 
-PARETO_RULE = "on the Pareto front: no other network of this table is at least as accurate with at most as many MACs"
+PARETO_RULE = (
+    "on the Pareto front: no other network of this table is at least as accurate with at most as many MACs, and better "
+    "in one of the two"
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,10 @@ def comparison_rows(records: Sequence[RunRecord], latencies: Mapping[str, Latenc
     by_network: dict[str, list[RunRecord]] = {}
     for record in records:
         by_network.setdefault(record.network, []).append(record)
-    accuracies = {name: sum(r.top1 for r in runs) / len(runs) for name, runs in by_network.items()}
+    # Exact: the mean of floats depends on the order of the seeds, and equals would not be equal.
+    accuracies = {
+        n: Fraction(sum(r.correct for r in runs), sum(r.total for r in runs)) for n, runs in by_network.items()
+    }
     rows = [
         ComparisonRow(
             network=name,
@@ -78,7 +85,7 @@ def comparison_rows(records: Sequence[RunRecord], latencies: Mapping[str, Latenc
         )
         for name, runs in by_network.items()
     ]
-    return sorted(rows, key=lambda row: (-row.top1.value, row.macs))
+    return sorted(rows, key=lambda row: (-accuracies[row.network], row.macs))
 
 
 def _interval(runs: Sequence[RunRecord]) -> Interval:
@@ -87,7 +94,7 @@ def _interval(runs: Sequence[RunRecord]) -> Interval:
     return seeds_interval([run.top1 for run in runs])
 
 
-def _dominates(one: tuple[float, int], other: tuple[float, int]) -> bool:
+def _dominates(one: tuple[Fraction, int], other: tuple[Fraction, int]) -> bool:
     """Say whether (accuracy, MACs) is nowhere worse and somewhere better."""
     return one != other and one[0] >= other[0] and one[1] <= other[1]
 

@@ -56,6 +56,9 @@ def _processor() -> str:
 def _commit() -> str | None:
     folder = Path(__file__).parent
     try:
+        # An installed package may lie in a repository that is not ours.
+        tracked = ["git", "ls-files", "--error-unmatch", Path(__file__).name]
+        subprocess.run(tracked, cwd=folder, capture_output=True, check=True)
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
         changed = subprocess.run(
             ["git", "status", "--porcelain", "--", "."], cwd=folder, capture_output=True, text=True

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from timm.optim import create_optimizer_v2
+from timm.optim import create_optimizer_v2, get_optimizer_info
 from timm.scheduler import create_scheduler_v2
 from torch import nn
 from torchvision.transforms import v2
@@ -17,7 +18,16 @@ from leannet.data import EvalBatches, TrainBatches
 from leannet.training.recipe import Recipe
 from leannet_runtime import UserError
 
-__all__ = ["EpochRecord", "OnBatch", "OnEpoch", "evaluate", "make_accelerator", "seed_everything", "train_network"]
+__all__ = [
+    "EpochRecord",
+    "OnBatch",
+    "OnEpoch",
+    "check_training",
+    "evaluate",
+    "make_accelerator",
+    "seed_everything",
+    "train_network",
+]
 
 
 @dataclass(frozen=True)
@@ -92,25 +102,7 @@ def train_network(
         UserError: The loss is no longer a number, or the optimizer or schedule is unknown.
     """
     steps_per_epoch = len(batches)
-    try:
-        optimizer = create_optimizer_v2(
-            model, opt=recipe.opt, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
-        )
-        scheduler, epochs = create_scheduler_v2(
-            optimizer,
-            sched=recipe.sched,
-            num_epochs=recipe.epochs,
-            warmup_epochs=min(recipe.warmup_epochs, recipe.epochs / 2),
-            warmup_lr=recipe.lr / 100,
-            step_on_epochs=False,
-            updates_per_epoch=steps_per_epoch,
-        )
-    except (AssertionError, KeyError, ValueError) as error:
-        raise UserError(
-            f"cannot use optimizer {recipe.opt} with schedule {recipe.sched}",
-            str(error) or "timm does not know them",
-            "Choose others with --opt and --sched",
-        ) from error
+    optimizer, scheduler, epochs = _optimizer(model, recipe, steps_per_epoch)
     model.to(memory_format=torch.channels_last)
     model, optimizer = accelerator.prepare(model, optimizer)
     loss_function = nn.CrossEntropyLoss(label_smoothing=recipe.smoothing)
@@ -165,3 +157,40 @@ def evaluate(model: nn.Module, batches: EvalBatches, device: torch.device | str 
     with torch.inference_mode():
         logits = [model(images.to(device)).float().cpu() for images, _ in batches]
     return torch.cat(logits)
+
+
+def check_training(model: nn.Module, recipe: Recipe) -> None:
+    """Refuse a recipe whose optimizer or schedule cannot train a network, before any time is spent.
+
+    Raises:
+        UserError: timm does not know them, or they do not fit the loop.
+    """
+    _optimizer(model, recipe, steps_per_epoch=1)
+
+
+def _optimizer(model: nn.Module, recipe: Recipe, steps_per_epoch: int) -> tuple[Any, Any, int]:
+    """Make timm's optimizer and its schedule by steps, and say for how many epochs the schedule is made."""
+    try:
+        if get_optimizer_info(recipe.opt).second_order:
+            raise ValueError(f"{recipe.opt} needs second derivatives")
+        optimizer = create_optimizer_v2(
+            model, opt=recipe.opt, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
+        )
+        scheduler, epochs = create_scheduler_v2(
+            optimizer,
+            sched=recipe.sched,
+            num_epochs=recipe.epochs,
+            warmup_epochs=min(recipe.warmup_epochs, recipe.epochs / 2),
+            warmup_lr=recipe.lr / 100,
+            step_on_epochs=False,
+            updates_per_epoch=steps_per_epoch,
+        )
+        if scheduler is None:
+            raise ValueError(f"{recipe.sched} is no schedule")
+    except (AssertionError, KeyError, ValueError) as error:
+        raise UserError(
+            f"cannot use optimizer {recipe.opt} with schedule {recipe.sched}",
+            str(error) or "timm does not know them",
+            "Choose others with --opt and --sched",
+        ) from error
+    return optimizer, scheduler, epochs

@@ -80,6 +80,13 @@ class Recipe:
     """Total stride 8 instead of 32; by default for images below 64 pixels, alike for all networks."""
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value, kind = getattr(self, field.name), str(field.type).removesuffix(" | None")
+            if value is None and kind != field.type:
+                continue
+            if isinstance(value, bool) != (kind == "bool") or not isinstance(value, _KINDS[kind]):
+                option = "--" + field.name.replace("_", "-")
+                raise UserError(f"{option} {value}", f"it must be {_WORDS[kind]}", "Choose another value")
         for name, low, high in _BOUNDS:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -94,6 +101,14 @@ class Recipe:
         """Return the fields as they stand in a recipe file."""
         return dataclasses.asdict(self)
 
+
+_KINDS: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "bool": bool}
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number (in YAML, 2.0e-3 and not 2e-3)",
+    "str": "a name",
+    "bool": "true or false",
+}
 
 _BOUNDS = (
     ("epochs", 1, 100_000),
@@ -134,6 +149,8 @@ def load_recipe(name: str) -> Recipe:
     else:
         try:
             text = Path(name).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"cannot read {name}", "it is not text in UTF-8", "Give a YAML file") from error
         except OSError as error:
             known = ", ".join(recipe_names())
             raise UserError(f"no recipe {name}", str(error.strerror), f"Give a YAML file or one of {known}") from error

@@ -21,7 +21,8 @@ def fuse(model: nn.Module, form: FusedForm = "planes") -> int:
     Args:
         model: A network converted with ``expansion="duplicate"``.
         form: "planes" (the default) puts the copies behind each other instead of beside each other and reorders the
-            weights between duplication and maximum; blocks that keep a 1x1 projection take the other form. Of the
+            weights between duplication and maximum; blocks that keep a 1x1 projection, or have another norm than
+            batch norm, take the other form. Of the
             forms measured in ``benchmarks/latency.py`` it is the fastest or near it in every runtime. "grouped" turns
             duplication and depthwise convolution into one grouped convolution, so that the copies are never written
             to memory: least memory, names and order of the weights as before, but slower.
@@ -42,7 +43,7 @@ def fuse(model: nn.Module, form: FusedForm = "planes") -> int:
         projection = found.block.get_submodule(found.projection[0])
         if not isinstance(duplicate, Duplicate):
             continue
-        if form == "planes" and isinstance(projection, ChannelMaxPool):
+        if form == "planes" and isinstance(projection, ChannelMaxPool) and _works_per_channel(found):
             _order_by_planes(found, duplicate.copies)
         else:
             path = found.convolution_path(found.depthwise)
@@ -50,6 +51,12 @@ def fuse(model: nn.Module, form: FusedForm = "planes") -> int:
             found.block.set_submodule(found.expansion[0], nn.Identity())
         count += 1
     return count
+
+
+def _works_per_channel(found: Bottleneck) -> bool:
+    """Say whether the order of the channels does not matter to any norm of the block."""
+    known = (nn.Conv2d, nn.BatchNorm2d)
+    return all(isinstance(m, known) for m in found.block.modules() if list(m.parameters(recurse=False)))
 
 
 def _order_by_planes(found: Bottleneck, copies: int) -> None:

@@ -157,11 +157,11 @@ def _convert(found: Bottleneck, expansion: Expansion, projection: Projection, po
     parameters = macs = 0
     # A 1x1 convolution between C and tC channels has C * tC weights, used once for every position.
     if expansion == "duplicate":
-        parameters += channels * hidden + _per_channel(found, found.expansion) * hidden
+        parameters += channels * hidden + _beside_weights(found, found.expansion)
         macs += positions * channels * hidden
         _put(found, found.expansion, Duplicate(copies))
     if projection == "max":
-        parameters += hidden * channels + _per_channel(found, found.projection) * channels
+        parameters += hidden * channels + _beside_weights(found, found.projection)
         macs += positions * hidden * channels
         _put(found, found.projection, ChannelMaxPool(copies))
     return BlockRecord(found.name, True, "", channels, hidden, out_channels, Cost(parameters, macs))
@@ -172,6 +172,8 @@ def _reason_against(channels: int, hidden: int, out_channels: int, depthwise: nn
         return f"it has {channels} input and {out_channels} output channels"
     if depthwise.stride != (1, 1):
         return f"its stride is {depthwise.stride[0]}"
+    if depthwise.groups != hidden:
+        return "its spatial convolution mixes channels"
     if hidden % channels:
         return f"its hidden width {hidden} is no multiple of its {channels} channels"
     if hidden == channels:
@@ -179,11 +181,10 @@ def _reason_against(channels: int, hidden: int, out_channels: int, depthwise: nn
     return ""
 
 
-def _per_channel(found: Bottleneck, paths: tuple[str, ...]) -> int:
-    """Count the parameters that each output channel has beside the weights: bias, scale and shift of the norm."""
-    bias = found.convolution(paths[0]).bias is not None
-    modules = [m for path in paths for m in found.block.get_submodule(path).modules()]
-    return int(bias) + sum(2 for m in modules if isinstance(m, nn.BatchNorm2d) and m.affine)
+def _beside_weights(found: Bottleneck, paths: tuple[str, ...]) -> int:
+    """Count the parameters beside the weights of the convolution: its bias, scale and shift of the norm."""
+    parameters = sum(count_parameters(found.block.get_submodule(path)) for path in paths)
+    return parameters - found.convolution(paths[0]).weight.numel()
 
 
 def _put(found: Bottleneck, paths: tuple[str, ...], replacement: nn.Module) -> None:

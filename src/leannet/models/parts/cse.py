@@ -103,15 +103,17 @@ class FixedSize(nn.Module):
 def check_size(x: Tensor, height: int, width: int) -> None:
     """Refuse images of another size (a function of its own, so that graph tracers can leave it alone)."""
     if x.shape[-2] != height or x.shape[-1] != width:
-        refuse_size(x.shape[-2], x.shape[-1], height, width)
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            raise ValueError("the images have another size than the network")  # TorchScript knows no errors of ours
+        else:
+            refuse_size(x.shape[-2], x.shape[-1], height, width)
 
 
 torch.fx.wrap("check_size")
 
 
-@torch.jit.unused
 def refuse_size(got_height: int, got_width: int, height: int, width: int) -> None:
-    """Raise the error (a function of its own, since TorchScript knows no exceptions of ours)."""
+    """Name both sizes and what to do."""
     raise UserError(
         f"the network takes images of {height} x {width} pixels, not {got_height} x {got_width}",
         "its gates have a weight for every position",

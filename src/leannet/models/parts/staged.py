@@ -121,7 +121,7 @@ class StagedNetwork(nn.Module):
         intermediates = []
         x = self.stem(x)
         for i, stage in enumerate(self.stages[:end]):
-            x = self._run(stage, x)
+            x = checkpoint_seq(stage, x) if self.grad_checkpointing else stage(x)
             if i in taken_stages:
                 intermediates.append(x)
         if intermediates_only:
@@ -153,15 +153,13 @@ class StagedNetwork(nn.Module):
             self.head_hidden_size = self.head.num_features
         return take
 
-    def _run(self, blocks: nn.Module, x: Tensor) -> Tensor:
-        if self.grad_checkpointing and not torch.jit.is_scripting():  # type: ignore[attr-defined]
-            return checkpoint_seq(blocks, x, flatten=True)
-        return blocks(x)
-
     def forward_features(self, x: Tensor) -> Tensor:
         """``(N, in_chans, H, W)`` -> the features before pooling, ``(N, num_features, h, w)``."""
         x = self.stem(x)
-        x = self._run(self.stages, x)
+        if self.grad_checkpointing and not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            x = checkpoint_seq(self.stages, x, flatten=True)
+        else:
+            x = self.stages(x)
         return self.neck(x)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:

@@ -56,7 +56,7 @@ class TableNetwork(EfficientNet):
             **kwargs,
         )
         if num_features == 0:
-            self.bn2 = nn.ReLU6(inplace=True)
+            self.bn2 = nn.ReLU6()  # not in place: its input is the last feature map
         if bias:
             for module in self.modules():
                 if isinstance(module, nn.Conv2d):
