@@ -35,6 +35,8 @@ def environment() -> dict[str, Any]:
             "processor": _processor(),
             "cores": _usable_cores(),
             "threads": torch.get_num_threads(),
+            # Threads that wait actively, as they do by default, slow down whatever shares the cores with them.
+            "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
             "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         },
     }
