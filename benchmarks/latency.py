@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,7 +44,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for backend in arguments.backends.split(","):
         for batch_size in map(int, arguments.batch_sizes.split(",")):
-            for networks in (dmp_forms(backend), sm_v2_pair(backend)):
+            for models in (dmp_forms(), sm_v2_pair()):
+                networks = with_channels_last(models) if backend == "eager" else models
                 images = torch.randn(batch_size, 3, IMG_SIZE, IMG_SIZE, generator=torch.Generator().manual_seed(0))
                 calls = {name: BACKENDS[backend](model, images, arguments.threads) for name, model in networks.items()}
                 rows += measure(calls, backend, batch_size, arguments)
@@ -53,7 +55,8 @@ def main() -> None:
     print(f"written to {arguments.output}")
 
 
-def dmp_forms(backend: str) -> dict[str, nn.Module]:
+@cache
+def dmp_forms() -> dict[str, nn.Module]:
     """Return EfficientNet-B0 and the forms of its DMP network, all of the same weights where they share layers."""
     dmp = "efficientnet_b0_dmp"
     models = {
@@ -63,13 +66,13 @@ def dmp_forms(backend: str) -> dict[str, nn.Module]:
         f"{dmp} planes": make(dmp, leannet.fuse),
     }
     check_equal([model for name, model in models.items() if name.startswith(dmp)])
-    return with_channels_last(models) if backend == "eager" else models
+    return models
 
 
-def sm_v2_pair(backend: str) -> dict[str, nn.Module]:
+@cache
+def sm_v2_pair() -> dict[str, nn.Module]:
     """Return MobileNetV2 and SM_V2."""
-    models = {name: make(name) for name in ("mobilenetv2_100", "sm_v2")}
-    return with_channels_last(models) if backend == "eager" else models
+    return {name: make(name) for name in ("mobilenetv2_100", "sm_v2")}
 
 
 def with_channels_last(models: dict[str, nn.Module]) -> dict[str, nn.Module]:
@@ -163,8 +166,10 @@ BACKENDS: dict[str, Callable[[nn.Module, torch.Tensor, int], Callable[[str], flo
 }
 
 
+@cache
 def exported(model: nn.Module) -> bytes:
     """Export a network to ONNX, batch size dynamic, weights inside."""
+    model.to(memory_format=torch.contiguous_format)
     example = torch.randn(2, 3, IMG_SIZE, IMG_SIZE)
     shapes = ({0: torch.export.Dim.DYNAMIC},)
     program = torch.onnx.export(model, (example,), dynamo=True, dynamic_shapes=shapes, verbose=False)
