@@ -1,7 +1,7 @@
 """From a name or a path to batches."""
 
 from leannet.data.augment import Augmentation
-from leannet.data.batches import EvalBatches, TrainBatches
+from leannet.data.batches import EvalBatches, Sampler, TrainBatches
 from leannet.data.loading import CachedPixels, Pixels, StreamedPixels, load_pixels, training_storage, typical_side
 from leannet.data.scan import BadImages
 from leannet.data.source import Source, open_source
@@ -13,6 +13,7 @@ __all__ = [
     "CachedPixels",
     "EvalBatches",
     "Pixels",
+    "Sampler",
     "Source",
     "Split",
     "StreamedPixels",
