@@ -1,5 +1,7 @@
-"""Parameters, MACs, memory, latency and intervals of any module."""
+"""Parameters, MACs, memory and latency of any module; accuracy of its answers, with intervals."""
 
+from leannet.measure.accuracy import CALIBRATION_BINS, Accuracy, ClassAccuracy, measure_accuracy
+from leannet.measure.difference import Difference, measure_difference
 from leannet.measure.evaluation_mode import evaluation_mode
 from leannet.measure.intervals import Interval, seeds_interval, wilson_interval
 from leannet.measure.latency import Latency, measure_latency
@@ -8,7 +10,11 @@ from leannet.measure.memory import peak_activation_bytes
 from leannet.measure.profile import LayerProfile, NetworkProfile, profile_network
 
 __all__ = [
+    "CALIBRATION_BINS",
     "MACS_RULE",
+    "Accuracy",
+    "ClassAccuracy",
+    "Difference",
     "Interval",
     "Latency",
     "LayerProfile",
@@ -17,6 +23,8 @@ __all__ = [
     "count_macs",
     "count_parameters",
     "evaluation_mode",
+    "measure_accuracy",
+    "measure_difference",
     "measure_latency",
     "peak_activation_bytes",
     "profile_network",
