@@ -17,7 +17,7 @@ from leannet.data import (
     open_source,
     training_storage,
 )
-from leannet.data.scan import Reading
+from leannet.data.reading import Reading
 from leannet_runtime.preprocessing import Preprocessing
 
 SMALL = Preprocessing(4, crop_pct=1.0)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numbered_images import colours, png
 
-from leannet.data import hub, open_source
+from leannet.data import open_source
 from leannet.data import source as source_module
+from leannet.data.formats import hub
 
 
 def labelled(split, class_names):

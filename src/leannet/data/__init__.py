@@ -3,8 +3,8 @@
 from leannet.data.augment import Augmentation
 from leannet.data.batches import EvalBatches, Sampler, TrainBatches
 from leannet.data.loading import CachedPixels, Pixels, StreamedPixels, load_pixels, training_storage, typical_side
-from leannet.data.scan import BadImages
-from leannet.data.source import Source, open_source
+from leannet.data.reading import BadImages, Reading
+from leannet.data.source import Source, open_source, with_validation
 from leannet.data.split import Split
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "CachedPixels",
     "EvalBatches",
     "Pixels",
+    "Reading",
     "Sampler",
     "Source",
     "Split",
@@ -22,4 +23,5 @@ __all__ = [
     "open_source",
     "training_storage",
     "typical_side",
+    "with_validation",
 ]

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from leannet.data.scan import drop_damaged, read_all
+from leannet.data.reading import drop_damaged, read_all
 from leannet.data.source import Source
 from leannet.data.split import Split
 from leannet_runtime.images import DamagedImage

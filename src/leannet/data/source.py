@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from leannet.data.digits import find_digits
-from leannet.data.folder import find_folder
-from leannet.data.hub import find_hub, find_large_parquet
-from leannet.data.parquet import find_parquet, parquet_files
-from leannet.data.scan import BadImages, Reading
-from leannet.data.split import SPLITS, NamedImages, Split, split_word, stratified_split
+from leannet.data.classes import number_classes, training_classes
+from leannet.data.formats.digits import find_digits
+from leannet.data.formats.folder import find_folder
+from leannet.data.formats.hub import find_hub, find_large_parquet
+from leannet.data.formats.parquet import find_parquet, parquet_files
+from leannet.data.reading import BadImages, Reading
+from leannet.data.split import SPLITS, NamedImages, Split, some, split_word, stratified_split
 from leannet_runtime.errors import UserError
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Source", "open_source", "with_validation"]
 
 # Parquet files above this are mapped by `datasets` instead of read into memory.
 PARQUET_IN_MEMORY = 2 * 2**30  # bytes
@@ -35,8 +36,9 @@ class Source:
     Args:
         name: Short, for file names ("cifar10").
         location: What was opened, as it was given.
-        class_names: Names of the classes of the training part, sorted; a label is an index into them.
-        splits: "train" and at least one of "validation" and "test".
+        class_names: Names of the classes; a label is an index into them. Those of the training part, sorted, or those
+            of a trained network.
+        splits: "train" and at least one of "validation" and "test"; for a trained network perhaps one of them only.
         notes: What the user should know: how a split was made, what was left out.
         mirror: Whether an image flipped from left to right keeps its label.
         reading: How images are decoded, and what happens to damaged ones.
@@ -80,8 +82,13 @@ def open_source(
     bad_images: BadImages = "error",
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    class_names: Sequence[str] | None = None,
+    ignore_unknown_classes: bool = False,
 ) -> Source:
     """Open labelled images by a name or a path. No image is decoded yet.
+
+    Where the only part is a training part, a stratified part of it is held out as "test". It is a function of the seed
+    and of the images' names, so a trained network opens the same data to be judged on what its training held out.
 
     Args:
         spec: "digits" (scikit-learn's), a folder of class folders (with or without folders "train", "test" ... above
@@ -90,38 +97,82 @@ def open_source(
         bad_images: What to do with images that cannot be decoded, when a split is read: "error" or "skip".
         workers: Threads or processes that decode; by default as many as there are processors to use.
         progress: Called with the number of images decoded so far and the number of all.
+        class_names: The classes of a trained network: labels are then indices into exactly this list, and parts
+            without training images will do. By default those of the training part.
+        ignore_unknown_classes: Whether images of other classes are left out, with a note, instead of being an error.
 
     Raises:
-        UserError: Nothing is there, or it is not a set of at least two classes with training and held-out images.
+        UserError: Nothing is there, or it does not fit: without `class_names`, it is not a set of at least two classes
+            with training and held-out images; with them, there are other classes, or none of these.
     """
     path = Path(spec).expanduser()
-    found, notes = _find(str(spec), path)
-    _check_parts(found, str(spec))
-    class_names, missing = _check_classes(found, str(spec))
-    splits = {name: _number(found[name], class_names) for name in SPLITS if name in found}
-    if len(splits) == 1:
+    found, notes = _find(str(spec), path, train_required=class_names is None)
+    _check_parts(found, str(spec), train_required=class_names is None)
+    classes = training_classes(found["train"], str(spec)) if class_names is None else tuple(class_names)
+    owner = "the training part" if class_names is None else "the network"
+    splits, more = number_classes(found, classes, str(spec), owner=owner, ignore_unknown=ignore_unknown_classes)
+    notes += more
+    if list(splits) == ["train"]:
         splits["train"], splits["test"] = stratified_split(
-            splits["train"], class_names, seed=seed, share=HELD_OUT_SHARE
+            splits["train"], classes, seed=seed, share=HELD_OUT_SHARE, keep_single=class_names is not None
         )
+        if not len(splits["test"]):
+            why = "no class has two images, of which one could be held out"
+            raise UserError(f"cannot use {spec}", why, "Add images, or put these into FOLDER/test/CLASS")
         notes.append(f"no test part there: {HELD_OUT_SHARE:.0%} of each class held out for testing, by seed {seed}")
+        notes += _single_notes(splits["train"], splits["test"], classes)
     return Source(
         name=_short_name(path),
         location=str(spec),
-        class_names=class_names,
+        class_names=classes,
         splits=splits,
-        notes=(*notes, *missing),
+        notes=tuple(notes),
         mirror=str(spec) != "digits",
         reading=Reading(bad_images, workers, progress),
     )
 
 
-def _find(spec: str, path: Path) -> tuple[dict[str, NamedImages], list[str]]:
+def with_validation(source: Source, fraction: float, seed: int) -> Source:
+    """Make a stratified part of the training images the validation part, where there is none.
+
+    Args:
+        source: With a training part.
+        fraction: Share of each class, at least one image; 0 changes nothing.
+        seed: Another seed gives another part.
+
+    Returns:
+        The source with a part "validation" and a note on how it was made. The only image of a class stays in training.
+
+    Raises:
+        UserError: The fraction is not from 0 to below 1.
+    """
+    if not 0 <= fraction < 1:
+        raise UserError(f"validation fraction {fraction:g}", "it is a share from 0 to below 1", "Pass 0.1, say")
+    if not fraction or "validation" in source.splits:
+        return source
+    names = source.class_names
+    train, held_out = stratified_split(source.splits["train"], names, seed=seed, share=fraction, keep_single=True)
+    notes = _single_notes(train, held_out, names)
+    if not len(held_out):
+        return replace(source, notes=(*source.notes, *notes))
+    made = f"no validation part there: {100 * fraction:g}% of each class of the training part held out, by seed {seed}"
+    parts = {**source.splits, "train": train, "validation": held_out}
+    splits = {name: parts[name] for name in SPLITS if name in parts}
+    return replace(source, splits=splits, notes=(*source.notes, made, *notes))
+
+
+def _single_notes(train: Split, held_out: Split, class_names: tuple[str, ...]) -> list[str]:
+    single = [class_names[label] for label in np.setdiff1d(train.labels, held_out.labels)]
+    return [f"{some(single)}: one training image only, not held out"] if single else []
+
+
+def _find(spec: str, path: Path, *, train_required: bool) -> tuple[dict[str, NamedImages], list[str]]:
     if spec == "digits":
         return find_digits(), []
     if path.is_dir():
         parts, root = parquet_files(path), path
         if not parts:
-            return find_folder(path)
+            return find_folder(path, train_required=train_required)
     elif path.is_file():
         if path.suffix.lower() != ".parquet":
             raise UserError(f"cannot use {path}", "it is neither a folder nor a parquet file", "Unpack or convert it")
@@ -136,35 +187,11 @@ def _find(spec: str, path: Path) -> tuple[dict[str, NamedImages], list[str]]:
     return find_parquet(parts, root), []
 
 
-def _number(found: NamedImages, class_names: tuple[str, ...]) -> Split:
-    """Turn class names into indices; all of them are in `class_names`, which is sorted."""
-    labels = np.searchsorted(np.array(class_names), found.names).astype(np.int64)
-    return Split(found.images, np.arange(len(labels)), labels)
-
-
-def _check_parts(splits: dict[str, NamedImages], spec: str) -> None:
+def _check_parts(splits: dict[str, NamedImages], spec: str, *, train_required: bool) -> None:
     empty = [split for split, found in splits.items() if not len(found.names)]
-    if empty or "train" not in splits:
+    if empty or not splits or (train_required and "train" not in splits):
         why = f"the {empty[0]} part has no images" if empty else "it has no training part"
         raise UserError(f"cannot use {spec}", why, "Add images, or take the part away")
-
-
-def _check_classes(splits: dict[str, NamedImages], spec: str) -> tuple[tuple[str, ...], list[str]]:
-    """Return the sorted class names of the training part, and notes on classes that another part lacks."""
-    classes = sorted({str(name) for name in splits["train"].names})
-    if len(classes) < 2:
-        why = f"all training images are of one class, {classes[0]!r}"
-        raise UserError(f"cannot use {spec}", why, "Give at least two classes")
-    notes = []
-    for split, found in splits.items():
-        here = {str(name) for name in found.names}
-        unknown = sorted(here - set(classes))
-        if unknown:
-            why = f"the {split} part has classes that the training part lacks: {', '.join(unknown)}"
-            raise UserError(f"cannot use {spec}", why, "Add training images of these classes, or remove them")
-        if missing := [name for name in classes if name not in here]:
-            notes.append(f"the {split} part has no images of {', '.join(missing)}")
-    return tuple(classes), notes
 
 
 def _short_name(path: Path) -> str:

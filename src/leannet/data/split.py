@@ -15,7 +15,7 @@ from PIL import Image
 from leannet_runtime.errors import UserError
 from leannet_runtime.images import decode_image
 
-__all__ = ["SPLITS", "ImageList", "NamedImages", "Split", "split_word", "stratified_split"]
+__all__ = ["SPLITS", "ImageList", "NamedImages", "Split", "some", "split_word", "stratified_split"]
 
 # The words of `datasets` for the three splits.
 SPLIT_WORDS = {
@@ -40,7 +40,11 @@ class ImageList(Protocol):
         ...
 
     def sizes(self) -> NDArray[np.int64]:
-        """Return how many bytes each image takes, encoded."""
+        """Return how many bytes each image takes, encoded; 0 where there is none."""
+        ...
+
+    def place(self, index: int) -> tuple[Path, int] | None:
+        """Return file and row, or None for what lies in no file whose changes could be noticed."""
         ...
 
 
@@ -88,6 +92,10 @@ class Split:
         """Return how many bytes each image takes, encoded; shape ``(N,)``."""
         return self.images.sizes()[self.rows]
 
+    def place(self, index: int) -> tuple[Path, int] | None:
+        """Return the file in which an image lies, and the row of the file; None if it lies in no file."""
+        return self.images.place(int(self.rows[index]))
+
     def take(self, positions: NDArray[np.int64]) -> Split:
         """Return the split that has only these positions, in this order."""
         return Split(self.images, self.rows[positions], self.labels[positions])
@@ -98,7 +106,21 @@ def split_word(name: str) -> str | None:
     return next((split for split, words in SPLIT_WORDS.items() if name.lower() in words), None)
 
 
-def stratified_split(split: Split, class_names: Sequence[str], *, seed: int, share: float) -> tuple[Split, Split]:
+def some(names: Sequence[str], most: int = 10, count: int | None = None) -> str:
+    """List names for a message, the first ones where there are many ("cat, dog and 98 more").
+
+    Args:
+        names: The names, or the first of them.
+        most: How many are shown.
+        count: How many there are, if not all are given.
+    """
+    count = len(names) if count is None else count
+    return ", ".join(names[:most]) + (f" and {count - most:,} more" if count > most else "")
+
+
+def stratified_split(
+    split: Split, class_names: Sequence[str], *, seed: int, share: float, keep_single: bool = False
+) -> tuple[Split, Split]:
     """Divide a split into two with the same mixture of classes.
 
     Within a class, images are ordered by a hash of seed and identifier, and the first ones are held out. So the result
@@ -109,17 +131,20 @@ def stratified_split(split: Split, class_names: Sequence[str], *, seed: int, sha
         class_names: Names of the classes, for the error.
         seed: Another seed gives another division.
         share: Share of each class that is held out; at least one image, and at least one stays.
+        keep_single: Whether the only image of a class stays, instead of being an error.
 
     Returns:
         The part that stays and the part that is held out, both in the order of `split`.
 
     Raises:
-        UserError: A class has one image only.
+        UserError: A class has one image only, and `keep_single` is not set.
     """
     held_out = np.zeros(len(split), bool)
     keys = np.array([hashlib.sha256(f"{seed} {name}".encode()).hexdigest() for name in split.identifiers()])
     for label in np.unique(split.labels):
         members = np.flatnonzero(split.labels == label)
+        if len(members) < 2 and keep_single:
+            continue
         if len(members) < 2:
             raise UserError(
                 f"cannot split class {class_names[label]!r}",

@@ -18,7 +18,7 @@ from leannet.data.split import NamedImages, split_word
 from leannet_runtime.errors import UserError
 from leannet_runtime.images import DamagedImage
 
-__all__ = ["IMAGE_COLUMNS", "LABEL_COLUMNS", "TableImages", "find_parquet", "parquet_files"]
+__all__ = ["IMAGE_COLUMNS", "LABEL_COLUMNS", "TableImages", "encoded_sizes", "find_parquet", "parquet_files"]
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
@@ -30,11 +30,13 @@ class TableImages:
     Args:
         column: Binary values, or structures with a field ``bytes`` and perhaps ``path``.
         files: Name of each file and the row of the whole table at which it begins.
+        root: The folder that these names are relative to.
     """
 
-    def __init__(self, column: pa.ChunkedArray, files: list[tuple[str, int]]) -> None:
+    def __init__(self, column: pa.ChunkedArray, files: list[tuple[str, int]], root: Path) -> None:
         self.column = column
         self.files = files
+        self.root = root
 
     def __len__(self) -> int:
         return len(self.column)
@@ -50,14 +52,28 @@ class TableImages:
 
     def identifier(self, index: int) -> str:
         """Return file and row ("train.parquet row 17")."""
-        name, begin = self.files[bisect.bisect_right(self.files, index, key=lambda file: file[1]) - 1]
-        return f"{name} row {index - begin}"
+        name, row = self._file_and_row(index)
+        return f"{name} row {row}"
 
     def sizes(self) -> NDArray[np.int64]:
         """Return the bytes of each encoded image."""
-        is_struct = pa.types.is_struct(self.column.type)
-        encoded = pc.struct_field(self.column, "bytes") if is_struct else self.column
-        return pc.fill_null(pc.binary_length(encoded), 0).to_numpy().astype(np.int64)
+        return encoded_sizes(self.column)
+
+    def place(self, index: int) -> tuple[Path, int]:
+        """Return the parquet file and the row in it."""
+        name, row = self._file_and_row(index)
+        return self.root / name, row
+
+    def _file_and_row(self, index: int) -> tuple[str, int]:
+        name, begin = self.files[bisect.bisect_right(self.files, index, key=lambda file: file[1]) - 1]
+        return name, index - begin
+
+
+def encoded_sizes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return the bytes of each encoded image of a column, 0 where there is none."""
+    is_struct = pa.types.is_struct(column.type)
+    encoded = pc.struct_field(column, "bytes") if is_struct else column
+    return pc.fill_null(pc.binary_length(encoded), 0).to_numpy().astype(np.int64)
 
 
 def parquet_files(root: Path) -> dict[str, list[Path]]:
@@ -97,7 +113,7 @@ def find_parquet(parts: dict[str, list[Path]], root: Path) -> dict[str, NamedIma
             begin += len(more)
         chunks = [chunk for column in columns for chunk in column.chunks]
         table = pa.chunked_array(chunks, type=columns[0].type)
-        splits[split] = NamedImages(TableImages(table, begins), np.concatenate(names))
+        splits[split] = NamedImages(TableImages(table, begins, root), np.concatenate(names))
     return splits
 
 

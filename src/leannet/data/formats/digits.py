@@ -38,6 +38,9 @@ class ArrayImages:
         """Return the bytes of each image."""
         return np.full(len(self), self.pixels[0].size, np.int64)
 
+    def place(self, index: int) -> None:
+        """Return None: the images lie in no file."""
+
 
 def find_digits() -> dict[str, NamedImages]:
     """Return the 1,797 digits of 8 x 8 pixels, their grey values 0..16 scaled to 0..255."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from leannet.data.parquet import IMAGE_COLUMNS, LABEL_COLUMNS, TableImages, class_names_of
+from leannet.data.formats.parquet import IMAGE_COLUMNS, LABEL_COLUMNS, class_names_of, encoded_sizes
 from leannet.data.split import NamedImages, split_word
 from leannet_runtime.errors import UserError
 from leannet_runtime.images import DamagedImage
@@ -50,7 +50,12 @@ class HubImages:
 
     def sizes(self) -> NDArray[np.int64]:
         """Return the bytes of each encoded image."""
-        return TableImages(self.dataset.data.column(self.column), []).sizes()
+        return encoded_sizes(self.dataset.data.column(self.column))
+
+    def place(self, index: int) -> tuple[Path, int] | None:
+        """Return the first file of the data set in the cache of `datasets`, which never changes, and the row."""
+        files = self.dataset.cache_files
+        return (Path(files[0]["filename"]), index) if files else None
 
 
 def find_hub(name: str) -> tuple[dict[str, NamedImages], list[str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from leannet.data.split import SPLITS, NamedImages, split_word
+from leannet.data.split import SPLITS, NamedImages, some, split_word
 from leannet_runtime.errors import UserError
 from leannet_runtime.images import image_extensions
 
@@ -41,11 +41,15 @@ class FileImages:
         return self.paths[index]
 
     def sizes(self) -> NDArray[np.int64]:
-        """Return the size of each file in bytes."""
-        return np.array([self.encoded(index).stat().st_size for index in range(len(self))], np.int64)
+        """Return the size of each file in bytes; 0 where there is none, as behind a dangling link."""
+        return np.array([_size(self.encoded(index)) for index in range(len(self))], np.int64)
+
+    def place(self, index: int) -> tuple[Path, int]:
+        """Return the path of the file; it has one row."""
+        return self.encoded(index), 0
 
 
-def find_folder(root: Path) -> tuple[dict[str, NamedImages], list[str]]:
+def find_folder(root: Path, *, train_required: bool = True) -> tuple[dict[str, NamedImages], list[str]]:
     """Find the images of a folder.
 
     A sub-folder is a split if its name is one of the words for splits and it has sub-folders itself: a class named
@@ -53,12 +57,14 @@ def find_folder(root: Path) -> tuple[dict[str, NamedImages], list[str]]:
 
     Args:
         root: An existing folder.
+        train_required: Whether folders per split are of use only with training images among them.
 
     Returns:
         Images by split (all under "train" where there are no folders per split), and notes.
 
     Raises:
-        UserError: There is no image, a split is empty or there twice, or the training part is missing.
+        UserError: There is no image, a split is empty or there twice, the training part is missing, or a folder cannot
+            be read.
     """
     below = _folders(root)
     parts: dict[str, Path] = {}
@@ -74,7 +80,7 @@ def find_folder(root: Path) -> tuple[dict[str, NamedImages], list[str]]:
         if not len(found.images):
             raise UserError(f"cannot use {root}", f"no images found in class folders; {_outline(root)}", EXPECTED)
         return {"train": found}, notes
-    if "train" not in parts:
+    if train_required and "train" not in parts:
         raise UserError(f"cannot use {root}", f"it has no training part; {_outline(root)}", EXPECTED)
     notes = [f"{folder.name}: not a split, ignored" for folder in below if folder not in parts.values()]
     splits = {}
@@ -98,27 +104,55 @@ def _find_classes(root: Path, part: Path) -> tuple[NamedImages, list[str]]:
         names += [folder.name] * len(found)
         if not found:
             notes.append(f"{folder.relative_to(root).as_posix()} holds no image: not a class")
+    broken = [entry for entry in sorted(part.iterdir()) if entry.is_symlink() and not entry.exists()]
+    notes += [f"{entry.relative_to(root).as_posix()}: a link to nothing, ignored" for entry in broken]
     return NamedImages(FileImages(root, paths), np.array(names, dtype=np.str_)), notes
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
+    try:
+        return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
+    except OSError as error:
+        raise _unreadable(error) from error
 
 
 def _image_files(folder: Path) -> list[Path]:
-    """Return all files with the ending of an image, at any depth, hidden ones left out."""
+    """Return everything with the ending of an image, at any depth, hidden files left out.
+
+    A folder with such an ending is returned too, not entered: it stands where an image was meant, and is found to be
+    damaged like one.
+    """
     found = []
-    for where, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = [Path(where, name) for name in files if not name.startswith(".")]
-        found += [path for path in paths if path.suffix.lower() in image_extensions()]
+
+    def stop(error: OSError) -> None:
+        raise _unreadable(error) from error
+
+    for where, folders, files in os.walk(folder, onerror=stop, followlinks=True):
+        shown = [name for name in (*folders, *files) if not name.startswith(".")]
+        images = [name for name in shown if Path(name).suffix.lower() in image_extensions()]
+        found += [Path(where, name) for name in images]
+        folders[:] = sorted(set(folders) & set(shown) - set(images))
     return found
 
 
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _unreadable(error: OSError) -> UserError:
+    return UserError(f"cannot read folder {error.filename}", str(error.strerror), "Make it readable, or remove it")
+
+
 def _outline(folder: Path) -> str:
-    """Say in a few words what lies in a folder."""
-    entries = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir() if not entry.name.startswith("."))
+    """Say in one line what lies in a folder and below ("found test/ (cat/, dog/), list.csv")."""
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     if not entries:
         return "the folder is empty"
-    more = f" and {len(entries) - 8} more" if len(entries) > 8 else ""
-    return f"found {', '.join(entries[:8])}{more}"
+    shown = []
+    for entry in entries[:8]:
+        below = [inner.name + "/" * inner.is_dir() for inner in sorted(entry.iterdir())] if entry.is_dir() else []
+        shown.append(entry.name + "/" * entry.is_dir() + (f" ({some(below, 3)})" if below else ""))
+    return f"found {some(shown, 8, len(entries))}"
