@@ -12,7 +12,7 @@ from typing import Any
 
 from leannet_runtime.errors import UserError
 
-__all__ = ["make_folder", "write_file", "write_json", "write_text"]
+__all__ = ["cache_folder", "make_folder", "write_file", "write_json", "write_text"]
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -68,6 +68,20 @@ def make_folder(path: Path) -> None:
             pass
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def cache_folder() -> Path:
+    """Return where leannet keeps what it can make again: ``$XDG_CACHE_HOME/leannet`` or ``~/.cache/leannet``.
+
+    The folder need not be there. A relative ``$XDG_CACHE_HOME`` is ignored, as its specification asks.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if given.is_absolute():
+        return given / "leannet"
+    try:
+        return Path.home() / ".cache" / "leannet"
+    except RuntimeError:  # a user without a home, as in some containers
+        return Path(tempfile.gettempdir()) / "leannet"
 
 
 def _cannot_write(path: Path, error: BaseException) -> UserError:

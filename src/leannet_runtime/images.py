@@ -11,7 +11,11 @@ from PIL import Image, UnidentifiedImageError
 
 from leannet_runtime.errors import UserError
 
-__all__ = ["DamagedImage", "decode_image", "image_extensions"]
+__all__ = ["DECODER_VERSION", "DamagedImage", "decode_image", "image_extensions"]
+
+# To be raised whenever `decode_image` comes to give other pixels or to accept other images: what was found out about
+# images and kept on disk is then found out anew.
+DECODER_VERSION = 1
 
 ORIENTATION_TAG = 0x0112
 

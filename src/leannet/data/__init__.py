@@ -4,6 +4,7 @@ from leannet.data.augment import Augmentation
 from leannet.data.batches import EvalBatches, Sampler, TrainBatches
 from leannet.data.loading import CachedPixels, Pixels, StreamedPixels, load_pixels, training_storage, typical_side
 from leannet.data.reading import BadImages, Reading
+from leannet.data.scan import Duplicate, Scan, ScanRow, scan_source
 from leannet.data.source import Source, open_source, with_validation
 from leannet.data.split import Split
 
@@ -11,16 +12,20 @@ __all__ = [
     "Augmentation",
     "BadImages",
     "CachedPixels",
+    "Duplicate",
     "EvalBatches",
     "Pixels",
     "Reading",
     "Sampler",
+    "Scan",
+    "ScanRow",
     "Source",
     "Split",
     "StreamedPixels",
     "TrainBatches",
     "load_pixels",
     "open_source",
+    "scan_source",
     "training_storage",
     "typical_side",
     "with_validation",
