@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
+import stat
+import threading
+import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from leannet_runtime.errors import UserError
 
-__all__ = ["DECODER_VERSION", "DamagedImage", "decode_image", "image_extensions"]
+__all__ = ["DECODER_VERSION", "MOST_PIXELS", "DamagedImage", "decode_image", "image_extensions"]
+
+# Above this an image is refused, before any of it is decoded: 8192 x 8192 pixels take 256 MiB in pillow, and turning or
+# converting them takes as much again. A few bytes of a file can claim any size.
+MOST_PIXELS = 2**26
+
+# Above this, images are decoded one at a time, in whatever number of threads: many would not fit into memory at once.
+LARGE_PIXELS = 2**24
+_LARGE = threading.RLock()
+
+# How many pixels are converted at a time, so that what lies in between takes little memory.
+STRIP_PIXELS = 2**20
+
+# Above this a file is read as far as pillow asks: a film of gigabytes may be called a.jpg. Below, one call is quicker.
+READ_AT_ONCE = 2**26  # bytes
+
+# Pillow warns of images above 89 million pixels when it opens them. They are refused here, so there is nothing to add.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 # To be raised whenever `decode_image` comes to give other pixels or to accept other images: what was found out about
 # images and kept on disk is then found out anew.
@@ -49,7 +71,12 @@ class DamagedImage(UserError):  # noqa: N818 -- named after UserError, its base
         super().__init__(what, why, remedy)
 
 
-def decode_image(source: str | Path | bytes | Image.Image, *, name: str | None = None) -> Image.Image:
+def decode_image(
+    source: str | Path | bytes | Image.Image,
+    *,
+    name: str | None = None,
+    scope: contextlib.ExitStack | None = None,
+) -> Image.Image:
     """Decode an image completely, always to the same form.
 
     The result has mode RGB and 8 bits. The EXIF orientation is applied; of an animation the first frame is taken;
@@ -57,15 +84,18 @@ def decode_image(source: str | Path | bytes | Image.Image, *, name: str | None =
     floating-point grey is rounded and clipped to 0..255, with "not a number" as 0; all other modes (grey, palette,
     CMYK, YCbCr, LAB) are converted by pillow.
 
+    Images above 2**24 pixels are decoded by one thread at a time.
+
     Args:
         source: A path, the bytes of an image file, or a picture of pillow.
         name: What errors call the image; by default its path, or "image".
+        scope: Closed when the picture is done with. Until then no other thread decodes a large image, if this is one.
 
     Returns:
         A new picture that holds no file open.
 
     Raises:
-        DamagedImage: The file is missing, empty, not an image, truncated or damaged, or larger than pillow's limit.
+        DamagedImage: The file is missing, empty, no image, truncated or damaged, or has more than `MOST_PIXELS`.
     """
     if isinstance(source, (str, Path)):
         name = name or str(source)
@@ -73,25 +103,44 @@ def decode_image(source: str | Path | bytes | Image.Image, *, name: str | None =
         name = name or str(getattr(source, "filename", "") or "image")
     what = f"cannot read {name or 'image'}"
     try:
-        if isinstance(source, (str, Path)):
-            source = Path(source).read_bytes()  # at once, so that no handle stays open behind a lazy picture
-        if source == b"":
-            raise DamagedImage(what, "the file is empty")
-        image = Image.open(io.BytesIO(source)) if isinstance(source, bytes) else source
-        image.load()
-        return _to_rgb(_upright(image))
+        with contextlib.ExitStack() as here:
+            image = source if isinstance(source, Image.Image) else Image.open(_open(source, what, here))
+            if image.width * image.height > MOST_PIXELS:
+                why = f"it has {image.width:,} x {image.height:,} pixels, more than the limit of {MOST_PIXELS:,}"
+                raise DamagedImage(what, why)
+            if image.width * image.height > LARGE_PIXELS:
+                (scope or here).enter_context(_LARGE)
+            image.load()
+            image = _upright(image)  # by its old name, so that the stored picture makes room
+            return _to_rgb(image)
     except DamagedImage:
         raise
     except UnidentifiedImageError:
         raise DamagedImage(what, "not an image") from None
-    except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise DamagedImage(what, f"it has more pixels than pillow's limit of {limit:,}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DamagedImage(what, f"it has more pixels than the limit of {MOST_PIXELS:,}") from None
     except FileNotFoundError:
         raise DamagedImage(what, "no such file") from None
     except Exception as error:  # on a damaged file, pillow's decoders raise almost any type
         reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
         raise DamagedImage(what, reason) from error
+
+
+def _open(source: str | Path | bytes, what: str, scope: contextlib.ExitStack) -> BinaryIO:
+    """Open what is no picture yet; a file, until the scope ends."""
+    if isinstance(source, bytes):
+        if not source:
+            raise DamagedImage(what, "the file is empty")
+        return io.BytesIO(source)
+    path = Path(source)
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        raise DamagedImage(what, "it is a folder" if path.is_dir() else "it is no ordinary file")
+    if not status.st_size:
+        raise DamagedImage(what, "the file is empty")
+    if status.st_size <= READ_AT_ONCE:
+        return io.BytesIO(path.read_bytes())
+    return scope.enter_context(path.open("rb"))
 
 
 @functools.cache
@@ -114,6 +163,18 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert a picture strip by strip."""
+    height = max(STRIP_PIXELS // image.width, 1)
+    if height >= image.height:
+        return _strip_to_rgb(image)
+    result = Image.new("RGB", image.size)
+    for top in range(0, image.height, height):
+        box = (0, top, image.width, min(top + height, image.height))
+        result.paste(_strip_to_rgb(image.crop(box)), box)
+    return result
+
+
+def _strip_to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         grey = (np.asarray(image).astype(np.int64) + 128) // 257  # rounds to nearest
         return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")

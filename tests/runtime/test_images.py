@@ -1,12 +1,19 @@
 """Odd images, made here, against what their pixels must be."""
 
+import contextlib
 import io
-import warnings
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
+from leannet_runtime import images
 from leannet_runtime.images import DamagedImage, decode_image, image_extensions
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -154,7 +161,6 @@ def test_damaged_files_are_named_with_the_reason(tmp_path):
     assert message(path) == f"cannot read {path}: not an image. {REMEDY}"
     path.unlink()
     assert message(path) == f"cannot read {path}: no such file. {REMEDY}"
-    assert message(tmp_path).startswith(f"cannot read {tmp_path}: ")
     assert message(b"", name="train row 3") == f"cannot read train row 3: the file is empty. {REMEDY}"
 
 
@@ -168,11 +174,88 @@ def test_truncated_files_raise_damaged_image_only(kind, share):
         assert "truncated" in message(encoded[: len(encoded) // 2])
 
 
-def test_too_many_pixels(monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        assert "more pixels than pillow's limit of 20" in message(encode(Image.fromarray(PICTURE)))
+def claiming(width, height):
+    """A small PNG and a small JPEG file whose headers claim this size."""
+    png = bytearray(encode(Image.fromarray(PICTURE)))
+    png[16:24] = struct.pack(">II", width, height)
+    png[29:33] = struct.pack(">I", zlib.crc32(png[12:29]))
+    jpeg = bytearray(encode(Image.fromarray(PICTURE), "JPEG"))
+    place = jpeg.index(b"\xff\xc0") + 5
+    jpeg[place : place + 4] = struct.pack(">HH", min(height, 65535), min(width, 65535))
+    return bytes(png), bytes(jpeg)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # pytest lifts the filter of images.py
+@pytest.mark.parametrize("size", [(8193, 8192), (10_000, 10_000), (20_000, 20_000), (60_000, 60_000)])
+def test_too_many_pixels_are_refused_before_decoding(size, monkeypatch):
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
+    for encoded in claiming(*size):
+        said = message(encoded, name="a")
+        assert said.startswith("cannot read a: it has ")
+        assert "more" in said
+        assert "than the limit of 67,108,864" in said
+    assert "it has 8,193 x 8,192 pixels, more than the limit" in message(claiming(8193, 8192)[0])
+
+
+def test_pillow_warns_nobody_of_large_images(tmp_path):
+    (tmp_path / "a.png").write_bytes(claiming(10_000, 10_000)[0])
+    script = "import sys; from leannet_runtime.images import decode_image; decode_image(sys.argv[1])"
+    run = subprocess.run([sys.executable, "-c", script, str(tmp_path / "a.png")], capture_output=True, text=True)
+    assert "DamagedImage" in run.stderr
+    assert "Warning" not in run.stderr
+
+
+def test_large_images_are_decoded_one_at_a_time(monkeypatch):
+    monkeypatch.setattr(images, "LARGE_PIXELS", 34)
+    large, small = encode(Image.fromarray(PICTURE)), encode(Image.fromarray(PICTURE[:2]))
+    busy, most = [], []
+
+    def decode(_):
+        with contextlib.ExitStack() as scope:
+            decode_image(large, scope=scope)
+            busy.append(1)
+            decode_image(small)
+            most.append(len(busy))
+            busy.pop()
+        decode_image(large)  # without a scope too
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(decode, range(40)))
+    assert most == [1] * 40
+    with contextlib.ExitStack() as scope, ThreadPoolExecutor(1) as pool:
+        decode_image(large, scope=scope)
+        assert pool.submit(decode_image, small).result(timeout=60).size == (7, 2)
+        waiting = pool.submit(decode_image, large)
+        assert not waiting.done()
+        scope.close()
+        assert waiting.result(timeout=60).size == (7, 5)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "I;16", "F", "1", "CMYK"])
+def test_conversion_in_strips_changes_nothing(mode, monkeypatch):
+    image = Image.fromarray(np.dstack([PICTURE, PICTURE[..., :1]]))
+    image = Image.fromarray(PICTURE[..., 0].astype("<u2") * 257) if mode == "I;16" else image.convert(mode)
+    if mode == "P":
+        image.info["transparency"] = image.getpixel((0, 0))
+    whole = decoded(image)
+    for pixels in (1, 14, 20, 35):
+        monkeypatch.setattr(images, "STRIP_PIXELS", pixels)
+        np.testing.assert_array_equal(decoded(image), whole)
+
+
+def test_what_is_no_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")  # opening it would wait for ever
+    assert "it is no ordinary file" in message(tmp_path / "pipe.jpg")
+    assert "it is a folder" in message(tmp_path)
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "nowhere")
+    assert "no such file" in message(tmp_path / "link.jpg")
+
+
+def test_a_huge_file_that_is_no_image_is_not_read_whole(tmp_path):
+    path = tmp_path / "film.jpg"
+    with path.open("wb") as file:
+        file.truncate(2**40)  # a hole: it takes no room
+    assert "not an image" in message(path)
 
 
 def test_extensions_are_those_of_images():

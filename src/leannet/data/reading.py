@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -61,7 +62,8 @@ def read_all(split: Split, use: Callable[[int, Image.Image], None], reading: Rea
         damaged = {}
         for position in positions:
             try:
-                use(position, split.read(position))
+                with ExitStack() as scope:
+                    use(position, split.read(position, scope))
             except DamagedImage as error:
                 damaged[position] = error
         return damaged

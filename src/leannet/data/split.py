@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -72,13 +73,17 @@ class Split:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def read(self, index: int) -> Image.Image:
+    def read(self, index: int, scope: ExitStack | None = None) -> Image.Image:
         """Decode one image to 8-bit RGB.
+
+        Args:
+            index: Its position in this split.
+            scope: Closed when the image is done with; see `decode_image`.
 
         Raises:
             DamagedImage: It cannot be decoded.
         """
-        return decode_image(self.images.encoded(int(self.rows[index])), name=self.identifier(index))
+        return decode_image(self.images.encoded(int(self.rows[index])), name=self.identifier(index), scope=scope)
 
     def identifier(self, index: int) -> str:
         """Return the path relative to the folder ("train/cat/1.jpg"), or file and row ("train.parquet row 17")."""
