@@ -164,6 +164,8 @@ def test_rows_of_parquet_files_are_remembered(make_parquet, decodings):
         ("train.parquet row 0", "test.parquet row 0"), ("train.parquet row 1", "test.parquet row 1")
     ]  # fmt: skip
     decodings.clear()
+    assert scan_source(open_source(path.parent)).duplicates == scan.duplicates
+    assert not decodings
     make_parquet("test.parquet", ["y", "x", "x"])
     scan_source(open_source(path.parent))
     assert decodings == Counter(f"test.parquet row {row}" for row in range(3))
