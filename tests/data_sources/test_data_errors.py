@@ -22,7 +22,7 @@ def test_nothing_there(tmp_path):
         f"cannot open {tmp_path / 'photos'}: no such file or folder. Data may be digits, a folder, a p"
     )
     (tmp_path / "a.zip").write_bytes(b"")
-    assert "neither a folder nor a parquet file" in message(open_source, tmp_path / "a.zip")
+    assert "neither a folder, nor a parquet file, nor a CSV list" in message(open_source, tmp_path / "a.zip")
 
 
 def test_hub_not_reachable(monkeypatch):

@@ -15,12 +15,16 @@ from leannet.data.classes import number_classes, training_classes
 from leannet.data.formats.digits import find_digits
 from leannet.data.formats.folder import find_folder
 from leannet.data.formats.hub import find_hub, find_large_parquet
+from leannet.data.formats.lists import LIST_ENDINGS, find_list, is_list
 from leannet.data.formats.parquet import find_parquet, parquet_files
 from leannet.data.reading import BadImages, Reading
 from leannet.data.split import SPLITS, NamedImages, Split, some, split_word, stratified_split
 from leannet_runtime.errors import UserError
 
 __all__ = ["Source", "open_source", "with_validation"]
+
+# The list that `datasets` looks for in a folder of images.
+METADATA = "metadata.csv"
 
 # Parquet files above this are mapped by `datasets` instead of read into memory.
 PARQUET_IN_MEMORY = 2 * 2**30  # bytes
@@ -92,7 +96,8 @@ def open_source(
 
     Args:
         spec: "digits" (scikit-learn's), a folder of class folders (with or without folders "train", "test" ... above
-            them), a folder of parquet files, a parquet file, or the name of a data set on the hub ("owner/name").
+            them, or with a list ``metadata.csv``), a folder of parquet files, a parquet file, a list of image files
+            (CSV, TSV or parquet, see `find_list`), or the name of a data set on the hub ("owner/name").
         seed: For the stratified split, where only one part is there.
         bad_images: What to do with images that cannot be decoded, when a split is read: "error" or "skip".
         workers: Threads or processes that decode; by default as many as there are processors to use.
@@ -172,15 +177,19 @@ def _find(spec: str, path: Path, *, train_required: bool) -> tuple[dict[str, Nam
     if path.is_dir():
         parts, root = parquet_files(path), path
         if not parts:
-            return find_folder(path, train_required=train_required)
+            listed = path / METADATA
+            return (find_list(listed), []) if is_list(listed) else find_folder(path, train_required=train_required)
     elif path.is_file():
+        if path.suffix.lower() in LIST_ENDINGS or is_list(path):
+            return find_list(path), []
         if path.suffix.lower() != ".parquet":
-            raise UserError(f"cannot use {path}", "it is neither a folder nor a parquet file", "Unpack or convert it")
+            why = "it is neither a folder, nor a parquet file, nor a CSV list"
+            raise UserError(f"cannot use {path}", why, "Unpack or convert it")
         parts, root = {"train": [path]}, path.parent
-    elif re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", spec) and path.suffix != ".parquet":  # OWNER/NAME
-        return find_hub(spec)
+    elif re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", spec) and path.suffix.lower() not in (".parquet", *LIST_ENDINGS):
+        return find_hub(spec)  # OWNER/NAME
     else:
-        remedy = "Data may be digits, a folder, a parquet file or the name of a data set on the hub (OWNER/NAME)"
+        remedy = "Data may be digits, a folder, a parquet file, a CSV list or a data set on the hub (OWNER/NAME)"
         raise UserError(f"cannot open {spec}", "no such file or folder", remedy)
     if sum(file.stat().st_size for files in parts.values() for file in files) > PARQUET_IN_MEMORY:
         return find_large_parquet(parts, spec)
@@ -197,6 +206,6 @@ def _check_parts(splits: dict[str, NamedImages], spec: str, *, train_required: b
 def _short_name(path: Path) -> str:
     """Return a name fit for file names; "photos/train.parquet" is called after its folder."""
     path = path.resolve()
-    stem = path.stem if path.suffix == ".parquet" else path.name
+    stem = path.stem if path.suffix.lower() in (".parquet", *LIST_ENDINGS) else path.name
     stem = path.parent.name if split_word(stem) else stem
     return re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-") or "data"

@@ -16,7 +16,7 @@ from PIL import Image
 from leannet_runtime.errors import UserError
 from leannet_runtime.images import decode_image
 
-__all__ = ["SPLITS", "ImageList", "NamedImages", "Split", "some", "split_word", "stratified_split"]
+__all__ = ["SPLITS", "SPLIT_WORDS", "ImageList", "NamedImages", "Split", "some", "split_word", "stratified_split"]
 
 # The words of `datasets` for the three splits.
 SPLIT_WORDS = {

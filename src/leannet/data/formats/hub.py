@@ -76,7 +76,7 @@ def find_hub(name: str) -> tuple[dict[str, NamedImages], list[str]]:
         raise UserError(
             f"cannot load {name!r}",
             f"no such file or folder here, and the hub gave no data set of this name ({reason})",
-            "Data may be digits, a folder, a parquet file or the name of a data set on the hub (OWNER/NAME)",
+            "Data may be digits, a folder, a parquet file, a CSV list or a data set on the hub (OWNER/NAME)",
         ) from error
     return named_splits(dict(found), name)
 

@@ -133,7 +133,7 @@ def _read(file: Path) -> tuple[pa.ChunkedArray, NDArray[np.str_]]:
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"cannot read {file}", f"not a sound parquet file ({reason})", "Fetch it again") from error
-    names = class_names_of(table[label], _features(schema).get(label, {}).get("names"), str(file))
+    names = class_names_of(table[label], label_names(schema, label), str(file))
     kind = table[image].type
     if not (_is_binary(kind) or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)):
         why = f"column {image!r} holds {kind}, not the bytes of image files"
@@ -165,7 +165,8 @@ def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _features(schema: pa.Schema) -> dict[str, Any]:
-    """Return the description of the columns that `datasets` leaves in a file, or nothing."""
+def label_names(schema: pa.Schema, column: str) -> list[str] | None:
+    """Return the class names that `datasets` leaves in a file with a column of numbers, or None."""
     text = (schema.metadata or {}).get(b"huggingface")
-    return json.loads(text).get("info", {}).get("features", {}) if text else {}
+    features: dict[str, Any] = json.loads(text).get("info", {}).get("features", {}) if text else {}
+    return features.get(column, {}).get("names")
