@@ -11,6 +11,7 @@ from leannet.data import (
     Augmentation,
     CachedPixels,
     EvalBatches,
+    MappedPixels,
     StreamedPixels,
     TrainBatches,
     load_pixels,
@@ -80,20 +81,21 @@ def test_an_epoch_is_a_permutation_and_a_function_of_seed_and_epoch(train):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_streamed_images_are_those_in_memory(source, train, workers):
-    streamed = load_pixels(replace(source, reading=Reading(workers=workers)), "train", SMALL, memory_limit=0)
-    assert isinstance(train, CachedPixels)
-    assert isinstance(streamed, StreamedPixels)
+def test_streamed_and_mapped_images_are_those_in_memory(source, train, workers):
+    source = replace(source, reading=Reading(workers=workers))
+    others = [load_pixels(source, "train", SMALL, memory_limit=0, disk_limit=limit) for limit in (0, 10**6)]
+    assert [type(pixels) for pixels in (train, *others)] == [CachedPixels, StreamedPixels, MappedPixels]
     torch.manual_seed(99)
     state = torch.get_rng_state()
-    for one, other in zip(
-        TrainBatches(train, AUGMENTATION, 4, seed=5).epoch(2),
-        TrainBatches(streamed, AUGMENTATION, 4, seed=5).epoch(2),
-        strict=True,
-    ):
-        assert torch.equal(one[0], other[0])
-        assert torch.equal(one[1], other[1])
-        assert other[0].is_contiguous(memory_format=torch.channels_last)
+    for other_pixels in others:
+        for one, other in zip(
+            TrainBatches(train, AUGMENTATION, 4, seed=5).epoch(2),
+            TrainBatches(other_pixels, AUGMENTATION, 4, seed=5).epoch(2),
+            strict=True,
+        ):
+            assert torch.equal(one[0], other[0])
+            assert torch.equal(one[1], other[1])
+            assert other[0].is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(torch.get_rng_state(), state)
 
 

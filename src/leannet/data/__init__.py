@@ -2,7 +2,9 @@
 
 from leannet.data.augment import Augmentation
 from leannet.data.batches import EvalBatches, Sampler, TrainBatches
-from leannet.data.loading import CachedPixels, Pixels, StreamedPixels, load_pixels, training_storage, typical_side
+from leannet.data.loading import load_pixels, training_storage, typical_side
+from leannet.data.mapped import MappedPixels
+from leannet.data.pixels import CachedPixels, Pixels, StreamedPixels
 from leannet.data.reading import BadImages, Reading
 from leannet.data.scan import Duplicate, Scan, ScanRow, scan_source
 from leannet.data.source import Source, open_source, with_validation
@@ -14,6 +16,7 @@ __all__ = [
     "CachedPixels",
     "Duplicate",
     "EvalBatches",
+    "MappedPixels",
     "Pixels",
     "Reading",
     "Sampler",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from leannet.data.augment import Augmentation, normalise
-from leannet.data.loading import Pixels
+from leannet.data.pixels import Pixels
 from leannet_runtime.errors import UserError
 from leannet_runtime.preprocessing import Preprocessing
 
