@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms import v2
 
+from leannet.data.policies import apply_policy, make_policy
 from leannet_runtime.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["DRAWS", "Augmentation", "normalise"]
@@ -39,6 +42,11 @@ class Augmentation:
             None cuts out without resizing.
         ratio: Smallest and largest ratio of width to height of that crop.
         reprob: Probability that a random rectangle is erased, that is, set to the mean.
+        aa: A policy of augmentation, applied after crop and flip and before the rest: "rand-m9-n2" (timm's spelling),
+            "trivial", "auto" or "augmix", see `make_policy`; None for none.
+
+    Raises:
+        UserError: `aa` is not known.
     """
 
     img_size: int
@@ -49,17 +57,29 @@ class Augmentation:
     scale: tuple[float, float] | None = None
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     reprob: float = 0.0
+    aa: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.aa is not None:
+            make_policy(self.aa)
+
+    @cached_property
+    def policy(self) -> v2.Transform | None:
+        """The transform that `aa` stands for."""
+        return None if self.aa is None else make_policy(self.aa)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw the random numbers of `count` images; shape ``(count, len(DRAWS))``."""
-        return torch.rand(count, len(DRAWS), generator=generator)
+        """Draw the random numbers of `count` images; shape ``(count, len(DRAWS))``, and one more column for `aa`."""
+        draws = torch.rand(count, len(DRAWS), generator=generator)
+        # Drawn after the others, so that these are the same with and without a policy.
+        return draws if self.aa is None else torch.cat((draws, torch.rand(count, 1, generator=generator)), dim=1)
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         """Change a batch.
 
         Args:
             images: uint8 of shape ``(B, 3, S, S)``; fastest in the channels-last memory format.
-            draws: The random numbers of these images, from `draw`; shape ``(B, len(DRAWS))``.
+            draws: The random numbers of these images, from `draw`.
 
         Returns:
             float32 of shape ``(B, 3, img_size, img_size)``, normalised, in the channels-last memory format.
@@ -67,8 +87,11 @@ class Augmentation:
         Raises:
             ValueError: The images with their padding are smaller than `img_size`.
         """
-        drawn = dict(zip(DRAWS, draws.to(images.device).unbind(1), strict=True))
+        drawn = dict(zip(DRAWS, draws.to(images.device).unbind(1), strict=self.aa is None))
         cut = resized_crops(images, self, drawn) if self.scale else shifted_crop(images, self, drawn)
+        if self.policy is not None:
+            whole = cut.round().clamp(0, 255).to(torch.uint8) if cut.is_floating_point() else cut
+            cut = apply_policy(self.policy, whole, draws[:, -1])
         result = normalise(cut, self.mean, self.std)
         if self.reprob:
             erase_(result, self.reprob, drawn)
