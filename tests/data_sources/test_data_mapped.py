@@ -55,6 +55,18 @@ def test_file_holds_the_pixels_and_its_place_is_told(root):
     assert files() == [pixels.path.name]
 
 
+def test_order_in_which_threads_finish_does_not_matter(root, monkeypatch):
+    def backwards(split, use, reading):
+        for position in reversed(range(len(split))):
+            use(position, split.read(position))
+        return {}
+
+    expected = np.array(load(open_source(root)).rows)
+    monkeypatch.setattr(mapped, "read_all", backwards)
+    (cache_folder() / "pixels" / files()[0]).unlink()
+    np.testing.assert_array_equal(load(open_source(root)).rows, expected)
+
+
 def test_next_run_decodes_nothing(root, decodings):
     first = load(open_source(root))
     decodings.clear()
