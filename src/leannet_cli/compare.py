@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leannet_cli.recipe_help import recipe_help
+from leannet_cli import recipe_options as options
 from leannet_runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,10 +19,9 @@ __all__ = ["compare"]
 DEFAULT_NETWORKS = ("mobilenetv2_100", "sm_v2", "efficientnet_b0", "efficientnet_b0_dmp")
 EXIT_INTERRUPTED = 130
 
-_HELP = recipe_help()
-
 
 def compare(
+    context: typer.Context,
     names: Annotated[
         list[str] | None,
         typer.Argument(metavar="[NAME]...", help=f"Networks; {', '.join(DEFAULT_NETWORKS)} by default."),
@@ -30,21 +29,19 @@ def compare(
     data: Annotated[
         str, typer.Option(help="digits, an image folder, a parquet file or folder, or OWNER/NAME on the Hub.")
     ] = "digits",
-    epochs: Annotated[int | None, typer.Option(help=_HELP["epochs"])] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help=_HELP["batch_size"])] = None,
-    img_size: Annotated[int | None, typer.Option("--img-size", "--imgsz", help=_HELP["img_size"])] = None,
-    lr: Annotated[float | None, typer.Option(help=_HELP["lr"])] = None,
-    opt: Annotated[str | None, typer.Option(help=_HELP["opt"])] = None,
-    sched: Annotated[str | None, typer.Option(help=_HELP["sched"])] = None,
-    weight_decay: Annotated[float | None, typer.Option(help=_HELP["weight_decay"])] = None,
-    warmup_epochs: Annotated[float | None, typer.Option(help=_HELP["warmup_epochs"])] = None,
-    smoothing: Annotated[float | None, typer.Option(help=_HELP["smoothing"])] = None,
-    mixup: Annotated[float | None, typer.Option(help=_HELP["mixup"])] = None,
-    hflip: Annotated[float | None, typer.Option(help=_HELP["hflip"])] = None,
-    drop: Annotated[float | None, typer.Option(help=_HELP["drop"])] = None,
-    small_input: Annotated[
-        bool | None, typer.Option("--small-input/--no-small-input", help=_HELP["small_input"])
-    ] = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    img_size: options.ImgSize = None,
+    lr: options.LearningRate = None,
+    opt: options.Optimizer = None,
+    sched: options.Schedule = None,
+    weight_decay: options.WeightDecay = None,
+    warmup_epochs: options.WarmupEpochs = None,
+    smoothing: options.Smoothing = None,
+    mixup: options.Mixup = None,
+    hflip: options.Flip = None,
+    drop: options.Drop = None,
+    small_input: options.SmallInput = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -77,21 +74,7 @@ def compare(
         networks=tuple(dict.fromkeys(names or DEFAULT_NETWORKS)),
         data=data,
         seeds=seed_numbers,
-        recipe=load_recipe(chosen).override(
-            epochs=epochs,
-            batch_size=batch_size,
-            img_size=img_size,
-            lr=lr,
-            opt=opt,
-            sched=sched,
-            weight_decay=weight_decay,
-            warmup_epochs=warmup_epochs,
-            smoothing=smoothing,
-            mixup=mixup,
-            hflip=hflip,
-            drop=drop,
-            small_input=small_input,
-        ),
+        recipe=load_recipe(chosen).override(**options.given_fields(context)),
         bad_images="skip" if bad_images == "skip" else "error",
         device=device,
         workers=workers,

@@ -10,8 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from leannet_cli.compare import compare
+from leannet_cli.evaluate import evaluate
 from leannet_cli.models import models
 from leannet_cli.profile import profile
+from leannet_cli.train import NEWEST, train
 from leannet_runtime.errors import UserError
 from leannet_runtime.version import __version__
 
@@ -38,8 +40,9 @@ def _interruptible(verb: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for verb in (models, profile, compare):
+for verb in (models, profile, compare, train, evaluate):
     app.command()(_interruptible(verb))
+app.command("val", hidden=True)(_interruptible(evaluate))  # what others call it
 
 
 def _print_version(wanted: bool) -> None:
@@ -57,10 +60,19 @@ def leannet(
     """Light-weight image classifiers: train them alike, measure them honestly, choose the smallest that does."""
 
 
+def _with_value(arguments: list[str]) -> list[str]:
+    """Give ``--resume`` its value where it has none, which typer's options cannot do themselves."""
+    following = [*arguments[1:], "--"]
+    completed = []
+    for argument, after in zip(arguments, following, strict=True):
+        completed += [argument, NEWEST] if argument == "--resume" and after.startswith("-") else [argument]
+    return completed
+
+
 def main() -> None:
     """Run the command; a user's mistake is one line on the error stream and exit code 2."""
     try:
-        app(standalone_mode=True)
+        app(_with_value(sys.argv[1:]), standalone_mode=True)
     except UserError as error:
         typer.echo(f"leannet: {error}", err=True)
         sys.exit(EXIT_USAGE)

@@ -14,16 +14,18 @@ from safetensors.torch import load, save
 from torch import nn
 
 from leannet.data import BadImages, Source, open_source
-from leannet.measure import MACS_RULE, Latency, evaluation_mode, measure_latency
+from leannet.measure import MACS_RULE, Latency, measure_latency
 from leannet.models import check_name, create_network
-from leannet.report.runs import RunObserver, RunRecord, make_network, read_record, train_run
+from leannet.report.runs import RunObserver, RunRecord, read_record, train_run
 from leannet.report.table import ComparisonRow, comparison_rows, write_results
 from leannet.training import (
     PreparedData,
     Recipe,
+    check_network,
     check_training,
     environment,
     make_accelerator,
+    make_network,
     prepare_data,
     settle_recipe,
 )
@@ -110,7 +112,7 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
     """
     for network in sweep.networks:
         check_name(network)
-    accelerator = make_accelerator(sweep.device)
+    accelerator = make_accelerator(sweep.device, amp=sweep.recipe.amp)
     source = open_source(
         sweep.data,
         seed=SPLIT_SEED,
@@ -124,12 +126,12 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
     _begin(sweep, folder, source)
     data = prepare_data(source, recipe)
     write_text(folder / "args.yaml", yaml.safe_dump(sweep.arguments(), sort_keys=False))
-    write_json(folder / "environment.json", environment() | {"seeds": sweep.seeds, "data": _describe(data)})
+    write_json(folder / "environment.json", environment() | {"seeds": sweep.seeds, "data": data.description()})
     write_json(folder / "splits.json", source.split_lists)
     observer.data_ready(data)
 
     circumstances = {
-        "data": _describe(data),
+        "data": data.description(),
         "recipe": data.recipe.as_dict(),
         "macs_rule": MACS_RULE,
         "latency": "PyTorch eager on the CPU, batch 1, float32, networks in turns in shuffled order",
@@ -155,22 +157,8 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
 def _try_out(network: str, source: Source, recipe: Recipe) -> None:
     """Build a network and send an image through: the time to find that it cannot be built is before the first one."""
     assert recipe.img_size is not None
-    model = make_network(network, len(source.class_names), recipe)
-    with evaluation_mode(model), torch.no_grad():
-        try:
-            answer = model(torch.zeros(1, 3, recipe.img_size, recipe.img_size))
-        except (RuntimeError, AssertionError, ValueError) as error:
-            raise UserError(
-                f"{network} cannot take images of {recipe.img_size} pixels",
-                str(error).splitlines()[0] if str(error) else type(error).__name__,
-                "Choose another --img-size",
-            ) from error
-    classes = len(source.class_names)
-    if not isinstance(answer, torch.Tensor) or answer.shape != (1, classes):
-        what = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
-        raise UserError(
-            f"{network} is no classifier", f"it answers {what}, not (1, {classes})", "Choose another network"
-        )
+    model, _ = make_network(network, source.class_names, recipe)
+    check_network(model, network, len(source.class_names), recipe.img_size)
     check_training(model, recipe)
     try:  # some networks want more than the weights that safetensors keeps
         model.load_state_dict(load(save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})))
@@ -217,17 +205,3 @@ def _latencies(sweep: Sweep, folder: Path, data: PreparedData, observer: Observe
 def _infer(model: nn.Module, image: torch.Tensor) -> float:
     """Run the network and read the answer, so that nothing is left undone when the clock stops."""
     return float(model(image).max())
-
-
-def _describe(data: PreparedData) -> dict[str, Any]:
-    source = data.source
-    return {
-        "name": source.name,
-        "location": source.location,
-        "fingerprint": source.fingerprint,
-        "classes": list(source.class_names),
-        "images": {"train": len(data.train), source.held_out[0]: len(data.held_out)},
-        "judged_on": source.held_out[0],
-        "img_size": data.recipe.img_size,
-        "notes": list(data.notes),
-    }

@@ -10,15 +10,14 @@ from typing import Protocol
 
 import torch
 from accelerate import Accelerator
-from torch import nn
 
 from leannet.measure import count_macs, count_parameters
-from leannet.models import create_network, is_model_folder
 from leannet.training import (
     EpochRecord,
     PreparedData,
-    Recipe,
+    Trainer,
     evaluate,
+    make_network,
     save_model_folder,
     seed_everything,
     train_network,
@@ -26,7 +25,7 @@ from leannet.training import (
 from leannet_runtime import UserError
 from leannet_runtime.files import make_folder, write_json, write_text
 
-__all__ = ["RunObserver", "RunRecord", "make_network", "read_record", "train_run"]
+__all__ = ["RunObserver", "RunRecord", "read_record", "train_run"]
 
 RECORD = "record.json"
 
@@ -79,24 +78,6 @@ def read_record(folder: Path) -> RunRecord | None:
         raise UserError(f"cannot read {path}", str(error), "Remove this file to train the network again") from error
 
 
-def make_network(name: str, num_classes: int, recipe: Recipe) -> nn.Module:
-    """Make a network as a settled recipe wants it, with a fresh classifier.
-
-    timm draws the classifier of EfficientNet's family from a range that suits 1000 classes; with ten, the first
-    logits would be so large that training needs epochs to recover. So every classifier is made anew, in PyTorch's way.
-    """
-    model = create_network(
-        name,
-        num_classes=num_classes,
-        img_size=recipe.img_size,
-        small_input=recipe.small_input,
-        drop_rate=recipe.drop or None,
-    )
-    if not is_model_folder(name) and hasattr(model, "reset_classifier"):
-        model.reset_classifier(num_classes)  # type: ignore[operator]
-    return model
-
-
 def train_run(
     name: str, seed: int, data: PreparedData, folder: Path, accelerator: Accelerator, observer: RunObserver
 ) -> RunRecord:
@@ -114,7 +95,7 @@ def train_run(
     recipe = data.recipe
     assert recipe.img_size is not None
     seed_everything(seed)
-    model = make_network(name, data.num_classes, recipe)
+    model, _ = make_network(name, data.source.class_names, recipe)
     epochs: list[EpochRecord] = []
 
     def epoch_done(record: EpochRecord) -> None:
@@ -122,17 +103,17 @@ def train_run(
         _write_epochs(folder / "epochs.csv", epochs)
         observer.epoch_done(record)
 
-    model = train_network(
+    trainer = Trainer(
         model,
         data.train_batches(seed),
         recipe,
         data.num_classes,
-        accelerator=accelerator,
-        on_batch=observer.batch_done,
-        on_epoch=epoch_done,
+        accelerator,
+        teacher=data.teacher(accelerator.device),
     )
+    model = train_network(trainer, on_batch=observer.batch_done, on_epoch=epoch_done)
     batches = data.eval_batches()
-    predicted = evaluate(model, batches, accelerator.device).argmax(dim=1)
+    predicted = evaluate(model, batches, accelerator.device, accelerator=accelerator).argmax(dim=1)
     model = model.cpu()
     macs = count_macs(model, torch.zeros(1, 3, recipe.img_size, recipe.img_size))
     seconds = sum(epoch.seconds for epoch in epochs)

@@ -1,31 +1,28 @@
-"""Recipes, the training loop and model folders."""
+"""Recipes, the training loop, checkpoints, runs and model folders."""
 
+from leannet.training.devices import make_accelerator
 from leannet.training.environment import environment
-from leannet.training.loop import (
-    EpochRecord,
-    OnBatch,
-    OnEpoch,
-    check_training,
-    evaluate,
-    make_accelerator,
-    seed_everything,
-    train_network,
-)
+from leannet.training.loop import EpochRecord, Position, Trainer, evaluate, seed_everything, train_network
 from leannet.training.model_folder import save_model_folder
+from leannet.training.network import check_network, label_names, make_network
+from leannet.training.optimizer import check_training
 from leannet.training.prepare import PreparedData, prepare_data, settle_recipe
 from leannet.training.recipe import Recipe, load_recipe, recipe_names
 
 __all__ = [
     "EpochRecord",
-    "OnBatch",
-    "OnEpoch",
+    "Position",
     "PreparedData",
     "Recipe",
+    "Trainer",
+    "check_network",
     "check_training",
     "environment",
     "evaluate",
+    "label_names",
     "load_recipe",
     "make_accelerator",
+    "make_network",
     "prepare_data",
     "recipe_names",
     "save_model_folder",

@@ -1,33 +1,31 @@
-"""The training loop: a network, batches and a recipe."""
+"""The training loop: a network, batches and a recipe, from whichever step on."""
 
 from __future__ import annotations
 
+import contextlib
+import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from timm.optim import create_optimizer_v2, get_optimizer_info
-from timm.scheduler import create_scheduler_v2
-from torch import nn
-from torchvision.transforms import v2
+from accelerate.utils import gather_object
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
 
 from leannet.data import EvalBatches, TrainBatches
+from leannet.training.distributed import GlobalBatchNorm, synchronise_batch_norm
+from leannet.training.losses import TrainingLoss, class_weights
+from leannet.training.network import classifier_names
+from leannet.training.optimizer import make_optimizer
 from leannet.training.recipe import Recipe
 from leannet_runtime import UserError
 
-__all__ = [
-    "EpochRecord",
-    "OnBatch",
-    "OnEpoch",
-    "check_training",
-    "evaluate",
-    "make_accelerator",
-    "seed_everything",
-    "train_network",
-]
+__all__ = ["EpochRecord", "Position", "Trainer", "evaluate", "seed_everything", "train_network"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class EpochRecord:
     """From 1."""
 
     loss: float
-    """Mean over the images, label smoothing and mixup included."""
+    """Mean over the images, label smoothing, mixing and teacher included."""
 
     lr: float
     """Learning rate of the last step."""
@@ -47,150 +45,290 @@ class EpochRecord:
     seconds: float
 
 
-OnBatch = Callable[[int, int, int], None]
-"""Told after each step: epoch (from 1), steps done, images done in this epoch."""
+@dataclass
+class Position:
+    """How far a training is; with the states of `Trainer.state`, all that a later process needs to know."""
 
-OnEpoch = Callable[[EpochRecord], None]
+    epoch: int = 0
+    """Finished epochs."""
+
+    updates: int = 0
+    """Finished updates of the weights in the epoch that is under way."""
+
+    all_updates: int = 0
+    images: int = 0
+    """Images of the epoch under way, over all processes."""
+
+    lr: float = 0.0
+    seconds: float = 0.0
+    """Time spent on the epoch under way, waits between processes not counted."""
 
 
-def make_accelerator(device: str = "auto") -> Accelerator:
-    """Choose the device.
+@dataclass
+class Trainer:
+    """One training, which can be left after any update and taken up again.
+
+    Everything random is a function of the seed, the epoch and the step: the order and the changes of the images
+    (`TrainBatches`), and what dropout and mixing draw, for which the global random numbers are seeded before each step.
+    So no random state needs to be kept, and a training that is taken up does exactly what the other would have done.
 
     Args:
-        device: "auto" (a GPU if there is one), "cpu" or "cuda".
+        network: The network, with logits for the classes.
+        batches: Augmented training images; their seed is that of the training.
+        recipe: The settings.
+        num_classes: Number of classes.
+        accelerator: From `leannet.training.make_accelerator`.
+        teacher: Gives logits for normalised images (see `leannet.training.teacher`).
+        channels_last: Whether weights and images lie channels last, which is faster for most networks.
+        compile: Whether the network goes through `torch.compile`.
+        sync_bn: Whether batch norms take their statistics over all processes.
 
     Raises:
-        UserError: The device is not there.
+        UserError: The optimizer or schedule is unknown.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"unknown device {device}", "it is not auto, cpu or cuda", "Pass --device auto")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("no device cuda", "PyTorch finds no GPU", "Pass --device cpu")
-    return Accelerator(cpu=device == "cpu" or not torch.cuda.is_available())
+
+    network: nn.Module
+    batches: TrainBatches
+    recipe: Recipe
+    num_classes: int
+    accelerator: Accelerator
+    teacher: Callable[[Tensor], Tensor] | None = None
+    channels_last: bool = True
+    compile: bool = False
+    sync_bn: bool = True
+    position: Position = field(default_factory=Position)
+
+    def __post_init__(self) -> None:
+        device, recipe = self.accelerator.device, self.recipe
+        if recipe.freeze:
+            _freeze(self.network)
+        self.updates_per_epoch = -(-len(self.batches) // recipe.grad_accum_steps)
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        self.network.to(device).to(memory_format=layout)
+        many = self.accelerator.num_processes > 1
+        if many and self.sync_bn:
+            self.network = synchronise_batch_norm(self.network, device)
+        # Before accelerate wraps the network: a copy of the wrapped one would call the original.
+        self.average = ModelEmaV3(self.network, recipe.model_ema_decay, use_warmup=True) if recipe.model_ema else None
+        optimizer, self.scheduler, self.epochs = make_optimizer(self.network, recipe, self.updates_per_epoch)
+        self._bare_optimizer = optimizer
+        compiled = torch.compile(self.network) if self.compile else self.network
+        self.wrapped, self.optimizer = self.accelerator.prepare(compiled, optimizer)
+        counts = self.batches.labels.bincount(minlength=self.num_classes).tolist()
+        weights = class_weights(counts, recipe.class_weights)
+        self.loss = TrainingLoss(recipe, self.num_classes, weights, self.teacher).to(device)
+        # The losses of this process in the epoch under way; on the device, so that no step waits for a number.
+        self._losses = torch.zeros((), device=device)
+        self._batch_norm = GlobalBatchNorm() if many and self.sync_bn and device.type == "cpu" else None
+        self.scheduler.step_update(0)
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network that is evaluated and kept: the average of the weights if there is one."""
+        return self.network if self.average is None else self.average.module
+
+    @property
+    def finished(self) -> bool:
+        """Whether no epoch is left."""
+        return self.position.epoch >= self.epochs
+
+    def run_epoch(self, on_update: Callable[[Position], None] | None = None) -> EpochRecord:
+        """Do what is left of the epoch under way.
+
+        Args:
+            on_update: Called after each update of the weights; it may take `state` and may raise.
+
+        Returns:
+            The record of the whole epoch; `finish_epoch` makes the next one begin.
+
+        Raises:
+            UserError: The loss is no longer a number.
+        """
+        position, steps = self.position, self.recipe.grad_accum_steps
+        _training_mode(self.network, self.recipe.freeze)
+        before, start = position.seconds, time.perf_counter()
+        stream = self.batches.epoch(position.epoch, position.updates * steps)
+        while group := list(islice(stream, steps)):
+            self._losses += self._update(group)
+            position.updates += 1
+            position.all_updates += 1
+            position.seconds = before + time.perf_counter() - start
+            if on_update is not None:
+                on_update(position)
+        position.seconds = before + time.perf_counter() - start
+        mean = float(self.accelerator.reduce(self._losses, "sum")) / max(position.images, 1)
+        if mean != mean or mean in (float("inf"), float("-inf")):
+            what = f"training broke down in epoch {position.epoch + 1}"
+            raise UserError(what, "the loss is no number any more", "Lower --lr")
+        rate = position.images / max(position.seconds, 1e-9)
+        return EpochRecord(position.epoch + 1, mean, position.lr, rate, position.seconds)
+
+    def finish_epoch(self, top1: float | None = None) -> None:
+        """Begin the next epoch.
+
+        Args:
+            top1: Accuracy on the validation part, for the schedule "plateau".
+        """
+        self.position = Position(self.position.epoch + 1, all_updates=self.position.all_updates)
+        self._losses = torch.zeros_like(self._losses)
+        self.scheduler.step(self.position.epoch, top1)
+
+    def _update(self, group: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Change the weights once, by one or more batches of this process; return the sum of their losses."""
+        position, accelerator = self.position, self.accelerator
+        first = position.updates * self.recipe.grad_accum_steps
+        total = sum(self.batches.total_count(position.epoch, first + number) for number in range(len(group)))
+        losses = torch.zeros((), device=accelerator.device)
+        for number, (images, labels) in enumerate(group):
+            _seed_step(self.batches.seed, position.epoch, first + number, accelerator.process_index)
+            images, labels = images.to(accelerator.device), labels.to(accelerator.device)
+            if not self.channels_last:
+                images = images.contiguous()
+            last = number + 1 == len(group)
+            with contextlib.nullcontext() if last else accelerator.no_sync(self.wrapped):
+                with self._batch_norm or contextlib.nullcontext():
+                    loss = self.loss(self.wrapped, images, labels)
+                # Gradients are averaged over the processes, which may have different numbers of images.
+                accelerator.backward(loss * (accelerator.num_processes / total))
+            losses += loss.detach()
+        if self.recipe.clip_grad is not None:
+            accelerator.clip_grad_norm_(self.network.parameters(), self.recipe.clip_grad)
+        position.lr = self.optimizer.param_groups[0]["lr"]
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        position.images += total
+        self.scheduler.step_update(position.all_updates + 1)
+        if self.average is not None:
+            self.average.update(self.network, position.all_updates + 1)
+        return losses
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that `restore` needs, but the weights of the network."""
+        scaler = self.accelerator.scaler
+        return {
+            "position": asdict(self.position),
+            "losses": float(self._losses),
+            "optimizer": self._bare_optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "average": None if self.average is None else dict(self.average.module.state_dict()),
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+
+    def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go to where another process was.
+
+        Args:
+            weights: State of the network.
+            state: What `state` returned there.
+
+        Raises:
+            RuntimeError, ValueError, KeyError: They belong to another network or recipe.
+        """
+        self.network.load_state_dict(weights)
+        self._bare_optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        if self.average is not None:
+            self.average.module.load_state_dict(state["average"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.position = Position(**state["position"])
+        self._losses.fill_(state["losses"])
+
+
+def evaluate(
+    model: nn.Module,
+    batches: EvalBatches,
+    device: torch.device | str = "cpu",
+    *,
+    accelerator: Accelerator | None = None,
+    on_batch: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Predict every image once, by all processes together.
+
+    Args:
+        model: The network; it is put into evaluation mode.
+        batches: The images of this process.
+        device: Where the network is.
+        accelerator: Its precision is used, and its processes share the images.
+        on_batch: Told how many images this process has done.
+
+    Returns:
+        Logits, float32 of shape ``(N, num_classes)``, on the CPU, in the order of the split, the same in each process.
+    """
+    model.eval()
+    parts, done = [], 0
+    with torch.inference_mode(), accelerator.autocast() if accelerator else contextlib.nullcontext():
+        for images, _ in batches:
+            parts.append(model(images.to(device)).float().cpu())
+            done += len(images)
+            if on_batch is not None:
+                on_batch(done)
+    found = [(batches.positions, torch.cat(parts) if parts else None)]
+    if accelerator is not None and accelerator.num_processes > 1:
+        found = gather_object(found)
+    positions = torch.cat([where for where, _ in found])
+    logits = torch.cat([values for _, values in found if values is not None])
+    # Each image counts once: padding that evens out processes would count some twice.
+    assert positions.sort().values.equal(torch.arange(len(batches.pixels)))
+    return logits[positions.argsort()]
 
 
 def seed_everything(seed: int) -> None:
-    """Seed the random numbers from which weights, dropout and mixup are drawn."""
+    """Seed the random numbers from which weights, dropout and mixing are drawn."""
     torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # timm's mixing draws from these
+
+
+def _seed_step(*numbers: int) -> None:
+    """Seed with a function of these numbers; near numbers give unrelated random numbers."""
+    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    seed_everything(int(state[0] >> 1))  # 63 bits: some devices take no more
+
+
+def _training_mode(network: nn.Module, freeze: bool) -> None:
+    """Put a network into training mode; of a frozen one the classifier only, so that no statistics change."""
+    network.train(not freeze)
+    if freeze:
+        for name, module in network.named_modules():
+            if name.startswith(classifier_names(network)):
+                module.train()
+
+
+def _freeze(network: nn.Module) -> None:
+    """Let only the classifier learn."""
+    for name, weight in network.named_parameters():
+        weight.requires_grad_(name.startswith(classifier_names(network)))
 
 
 def train_network(
-    model: nn.Module,
-    batches: TrainBatches,
-    recipe: Recipe,
-    num_classes: int,
+    trainer: Trainer,
     *,
-    accelerator: Accelerator,
-    on_batch: OnBatch | None = None,
-    on_epoch: OnEpoch | None = None,
+    on_batch: Callable[[int, int, int], None] | None = None,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
 ) -> nn.Module:
-    """Train a network, in channels-last memory format.
+    """Train from where a trainer stands to the end, without judging in between.
 
     Args:
-        model: The network, with logits for the classes.
-        batches: Augmented training images.
-        recipe: The settings.
-        num_classes: Number of classes.
-        accelerator: From `make_accelerator`.
-        on_batch: Told after each step.
+        trainer: The training.
+        on_batch: Told after each update: epoch (from 1), updates and images done in it.
         on_epoch: Told after each epoch.
 
     Returns:
         The trained network, on the accelerator's device.
 
     Raises:
-        UserError: The loss is no longer a number, or the optimizer or schedule is unknown.
+        UserError: The loss is no longer a number.
     """
-    steps_per_epoch = len(batches)
-    optimizer, scheduler, epochs = _optimizer(model, recipe, steps_per_epoch)
-    model.to(memory_format=torch.channels_last)
-    model, optimizer = accelerator.prepare(model, optimizer)
-    loss_function = nn.CrossEntropyLoss(label_smoothing=recipe.smoothing)
-    mixup = v2.MixUp(alpha=recipe.mixup, num_classes=num_classes) if recipe.mixup else None
-    updates = 0
-    scheduler.step_update(0)
-    for epoch in range(min(epochs, recipe.epochs)):
-        model.train()
-        start, seen = time.perf_counter(), 0
-        loss_sum = torch.zeros((), device=accelerator.device)
-        for step, (images, labels) in enumerate(batches.epoch(epoch), start=1):
-            images, labels = images.to(accelerator.device), labels.to(accelerator.device)
-            count = len(images)
-            if mixup is not None:
-                images, labels = mixup(images, labels)
-            loss = loss_function(model(images), labels)
-            accelerator.backward(loss)
-            if recipe.clip_grad is not None:
-                accelerator.clip_grad_norm_(model.parameters(), recipe.clip_grad)
-            lr = optimizer.param_groups[0]["lr"]
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            updates += 1
-            scheduler.step_update(updates)
-            loss_sum += loss.detach() * count
-            seen += count
-            if on_batch is not None:
-                on_batch(epoch + 1, step, seen)
-        mean_loss = float(loss_sum) / max(seen, 1)
-        if mean_loss != mean_loss or mean_loss == float("inf"):
-            raise UserError(f"training broke down in epoch {epoch + 1}", "the loss is no number any more", "Lower --lr")
-        seconds = time.perf_counter() - start
+
+    def update_done(position: Position) -> None:
+        if on_batch is not None:
+            on_batch(position.epoch + 1, position.updates, position.images)
+
+    while not trainer.finished:
+        record = trainer.run_epoch(update_done)
+        trainer.finish_epoch()
         if on_epoch is not None:
-            on_epoch(EpochRecord(epoch + 1, mean_loss, lr, seen / seconds, seconds))
-    trained: nn.Module = accelerator.unwrap_model(model)
-    accelerator.free_memory()
-    return trained
-
-
-def evaluate(model: nn.Module, batches: EvalBatches, device: torch.device | str = "cpu") -> torch.Tensor:
-    """Predict every image once.
-
-    Args:
-        model: The network; it is put into evaluation mode.
-        batches: The images.
-        device: Where the network is.
-
-    Returns:
-        Logits, float32 of shape ``(N, num_classes)``, on the CPU, in the order of the split.
-    """
-    model.eval()
-    with torch.inference_mode():
-        logits = [model(images.to(device)).float().cpu() for images, _ in batches]
-    return torch.cat(logits)
-
-
-def check_training(model: nn.Module, recipe: Recipe) -> None:
-    """Refuse a recipe whose optimizer or schedule cannot train a network, before any time is spent.
-
-    Raises:
-        UserError: timm does not know them, or they do not fit the loop.
-    """
-    _optimizer(model, recipe, steps_per_epoch=1)
-
-
-def _optimizer(model: nn.Module, recipe: Recipe, steps_per_epoch: int) -> tuple[Any, Any, int]:
-    """Make timm's optimizer and its schedule by steps, and say for how many epochs the schedule is made."""
-    try:
-        if get_optimizer_info(recipe.opt).second_order:
-            raise ValueError(f"{recipe.opt} needs second derivatives")
-        optimizer = create_optimizer_v2(
-            model, opt=recipe.opt, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
-        )
-        scheduler, epochs = create_scheduler_v2(
-            optimizer,
-            sched=recipe.sched,
-            num_epochs=recipe.epochs,
-            warmup_epochs=min(recipe.warmup_epochs, recipe.epochs / 2),
-            warmup_lr=recipe.lr / 100,
-            step_on_epochs=False,
-            updates_per_epoch=steps_per_epoch,
-        )
-        if scheduler is None:
-            raise ValueError(f"{recipe.sched} is no schedule")
-    except (AssertionError, KeyError, ValueError) as error:
-        raise UserError(
-            f"cannot use optimizer {recipe.opt} with schedule {recipe.sched}",
-            str(error) or "timm does not know them",
-            "Choose others with --opt and --sched",
-        ) from error
-    return optimizer, scheduler, epochs
+            on_epoch(record)
+    trainer.accelerator.free_memory()
+    return trainer.judged

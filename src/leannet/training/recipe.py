@@ -25,6 +25,9 @@ class Recipe:
     batch_size: int = 128
     """Images per step and process."""
 
+    grad_accum_steps: int = 1
+    """Steps whose gradients are added up before the weights change."""
+
     img_size: int | None = None
     """Side of the images in pixels; by default their own where they are small pictures, and 224 for photographs."""
 
@@ -46,17 +49,59 @@ class Recipe:
     warmup_epochs: float = 1.0
     """Epochs in which the learning rate rises to its peak."""
 
+    min_lr: float = 0.0
+    """Learning rate at the end, for schedules that fall to one."""
+
+    decay_epochs: float | None = None
+    """Epochs between two falls of the learning rate, for the schedule step; 90 by default."""
+
+    decay_rate: float = 0.1
+    """Factor of such a fall."""
+
     smoothing: float = 0.1
     """Label smoothing."""
 
     mixup: float = 0.0
     """Alpha of mixup; 0 is off."""
 
+    cutmix: float = 0.0
+    """Alpha of CutMix; 0 is off, and with mixup each batch gets one of the two."""
+
     drop: float = 0.0
     """Dropout before the classifier."""
 
     clip_grad: float | None = None
     """Largest norm of the gradient; none by default."""
+
+    model_ema: bool = False
+    """Keep a moving average of the weights, and judge and save that."""
+
+    model_ema_decay: float = 0.9998
+    """How much of the average stays in each step; it begins with less."""
+
+    amp: bool = False
+    """Mixed precision: bfloat16 where the device has it, else float16."""
+
+    class_weights: str = "none"
+    """Weight of each class in the loss: none, balanced (inverse frequency) or sqrt (its square root)."""
+
+    sampler: str = "shuffle"
+    """shuffle, or balanced: draw images so that all classes come equally often."""
+
+    pretrained: bool = False
+    """Begin with published weights."""
+
+    freeze: bool = False
+    """Train the classifier only."""
+
+    teacher: str | None = None
+    """Model folder or timm name of a trained network to learn from (distillation)."""
+
+    distill_alpha: float = 0.5
+    """Share of the loss that compares with the teacher; the rest compares with the labels."""
+
+    distill_temperature: float = 4.0
+    """Temperature that softens both networks' probabilities for the comparison."""
 
     hflip: float = 0.5
     """Probability of a flip from left to right (never where that changes the label)."""
@@ -66,6 +111,9 @@ class Recipe:
 
     scale_min: float = 0.35
     """Smallest share of a photograph that a random resized crop covers."""
+
+    aa: str | None = None
+    """Automatic augmentation: rand-m9-n2 (RandAugment), trivial, auto or augmix; none by default."""
 
     reprob: float = 0.0
     """Probability that a random rectangle is erased."""
@@ -92,6 +140,10 @@ class Recipe:
             if value is not None and not low <= value <= high:
                 option = "--" + name.replace("_", "-")
                 raise UserError(f"{option} {value}", f"it must be between {low} and {high}", "Choose another value")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                option = "--" + name.replace("_", "-")
+                raise UserError(f"{option} {getattr(self, name)}", "not known", f"Choose {' or '.join(choices)}")
 
     def override(self, **fields: Any) -> Recipe:
         """Return the recipe with other values in the fields that are not None."""
@@ -113,19 +165,30 @@ _WORDS = {
 _BOUNDS = (
     ("epochs", 1, 100_000),
     ("batch_size", 2, 1_000_000),  # a batch norm has no statistics of one image
+    ("grad_accum_steps", 1, 10_000),
     ("img_size", 4, 4096),
     ("lr", 1e-12, 1e3),
     ("weight_decay", 0, 10),
     ("momentum", 0, 1),
     ("warmup_epochs", 0, 100_000),
+    ("min_lr", 0, 1e3),
+    ("decay_epochs", 1e-3, 100_000),
+    ("decay_rate", 0, 1),
     ("smoothing", 0, 0.999),
     ("mixup", 0, 100),
+    ("cutmix", 0, 100),
     ("drop", 0, 0.999),
+    ("clip_grad", 1e-12, 1e12),
+    ("model_ema_decay", 0, 1),
+    ("distill_alpha", 0, 1),
+    ("distill_temperature", 1e-3, 1e3),
     ("hflip", 0, 1),
     ("padding", 0, 64),
     ("scale_min", 0.01, 1),
     ("reprob", 0, 1),
 )
+
+_CHOICES = {"class_weights": ("none", "balanced", "sqrt"), "sampler": ("shuffle", "balanced")}
 
 
 def recipe_names() -> list[str]:
@@ -138,8 +201,8 @@ def load_recipe(name: str) -> Recipe:
     """Read a recipe.
 
     Args:
-        name: One of `recipe_names`, or the path of a YAML file with some of the fields of `Recipe`; the ``args.yaml``
-            of a run is one.
+        name: One of `recipe_names`, or the path of a YAML file with some of the fields of `Recipe`, at its top or
+            under ``recipe``; the ``args.yaml`` of a run is one.
 
     Raises:
         UserError: There is no such recipe, or it has fields that no recipe has.
@@ -158,7 +221,8 @@ def load_recipe(name: str) -> Recipe:
         fields = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         raise UserError(f"cannot read {name}", str(error).replace("\n", " "), "Correct the YAML") from error
-    if isinstance(fields, dict) and isinstance(fields.get("recipe"), dict):  # the args.yaml of a run
+    # The args.yaml of a run, or a recipe that says where its values come from.
+    if isinstance(fields, dict) and isinstance(fields.get("recipe"), dict):
         fields = fields["recipe"]
     known_fields = {field.name for field in dataclasses.fields(Recipe)}
     if not isinstance(fields, dict) or not set(fields) <= known_fields:

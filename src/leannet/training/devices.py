@@ -1,0 +1,55 @@
+"""Device, precision, processes and trackers, through accelerate."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import ProjectConfiguration
+
+from leannet_runtime import UserError
+
+__all__ = ["TRACKERS", "make_accelerator"]
+
+TRACKERS = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow", "trackio": "trackio"}
+"""Names of trackers, and the package that each needs."""
+
+
+def make_accelerator(
+    device: str = "auto", *, amp: bool = False, track: Sequence[str] = (), folder: Path | None = None
+) -> Accelerator:
+    """Choose the device, and find the other processes if a launcher started several.
+
+    Args:
+        device: "auto" (a GPU if there is one), "cpu" or "cuda".
+        amp: Mixed precision: bfloat16, on GPUs without it float16.
+        track: Some of `TRACKERS`.
+        folder: Where trackers write that write to a folder.
+
+    Raises:
+        UserError: The device is not there, or the package of a tracker is not installed.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"unknown device {device}", "it is not auto, cpu or cuda", "Pass --device auto")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("no device cuda", "PyTorch finds no GPU", "Pass --device cpu")
+    for tracker in track:
+        if tracker not in TRACKERS:
+            raise UserError(f"unknown tracker {tracker}", "accelerate has no such", f"Choose {' or '.join(TRACKERS)}")
+        if find_spec(TRACKERS[tracker]) is None:
+            remedy = f"{Path(sys.executable).name} -m pip install {TRACKERS[tracker]}, or leave --track away"
+            raise UserError(f"cannot track with {tracker}", f"{TRACKERS[tracker]} is not installed", remedy)
+    cpu = device == "cpu" or not torch.cuda.is_available()
+    half = "bf16" if cpu or torch.cuda.is_bf16_supported() else "fp16"
+    return Accelerator(
+        cpu=cpu,
+        mixed_precision=half if amp else "no",
+        log_with=list(track) or None,
+        project_config=ProjectConfiguration(
+            str(folder) if folder else None, logging_dir=str(folder) if folder else None
+        ),
+    )

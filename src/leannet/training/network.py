@@ -1,0 +1,177 @@
+"""The network that training begins with: fresh, published weights, a model folder or a file of weights."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from timm.models import load_state_dict
+from torch import Tensor, nn
+
+from leannet.measure import evaluation_mode
+from leannet.models import create_network, is_model_folder
+from leannet.training.recipe import Recipe
+from leannet_runtime import UserError
+
+__all__ = ["check_network", "classifier_names", "label_names", "load_weights", "make_network"]
+
+
+def classifier_names(network: nn.Module) -> tuple[str, ...]:
+    """Return the names of the layers that give the logits, as timm notes them."""
+    names = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def label_names(folder: str) -> tuple[str, ...] | None:
+    """Return the class names in a model folder, None if it has none.
+
+    Raises:
+        UserError: Its config.json cannot be read.
+    """
+    try:
+        config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        names = config.get("label_names")
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"cannot read {folder}/config.json", str(error), "Give a folder that training wrote") from error
+    return tuple(names) if isinstance(names, list) else None
+
+
+def make_network(
+    name: str, class_names: tuple[str, ...], recipe: Recipe, weights: str | None = None
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Make a network as a settled recipe wants it, with a classifier for these classes.
+
+    The classifier of a model folder stays only if it was made for the same classes, by name. Every other one is made
+    anew, in PyTorch's way: timm draws that of EfficientNet's family from a range that suits 1000 classes; with ten, the
+    first logits would be so large that training needs epochs to recover.
+
+    Args:
+        name: A timm name, "torchvision/NAME" or a model folder.
+        class_names: Names of the classes, by label.
+        recipe: Size, small-input form, dropout, and whether published weights are loaded.
+        weights: A file of weights (safetensors, or a checkpoint of PyTorch) to begin with.
+
+    Returns:
+        The network, and notes on what was done with its classifier.
+
+    Raises:
+        UserError: The name is unknown, or the weights cannot be had or do not fit.
+    """
+    folder = is_model_folder(name)
+    count = len(class_names)
+    try:
+        model = create_network(
+            name,
+            num_classes=count,
+            img_size=recipe.img_size,
+            small_input=recipe.small_input,
+            pretrained=recipe.pretrained and not folder,
+            drop_rate=recipe.drop or None,
+        )
+    except (OSError, RuntimeError, SafetensorError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        remedy = "Give a folder that training wrote" if folder else "Pass --weights FILE, or leave --pretrained away"
+        raise UserError(f"cannot load the weights of {name}", why, remedy) from error
+    notes = []
+    known = label_names(name) if folder else None
+    if known != class_names:
+        if hasattr(model, "reset_classifier"):
+            model.reset_classifier(count)  # type: ignore[operator]
+        if folder or recipe.pretrained:
+            notes.append(_replaced(len(known) if known else _published_classes(name, folder), count))
+    if weights is not None:
+        notes += load_weights(model, weights)
+    return model, tuple(notes)
+
+
+def check_network(model: nn.Module, name: str, num_classes: int, img_size: int) -> None:
+    """Send an image through: the time to find that a network does not fit is before the first step.
+
+    Args:
+        model: The network.
+        name: What errors call it.
+        num_classes: How many logits it must give.
+        img_size: Side of the image in pixels.
+
+    Raises:
+        UserError: It cannot take such images, or gives something else.
+    """
+    with evaluation_mode(model), torch.no_grad():
+        try:
+            answer = model(torch.zeros(1, 3, img_size, img_size))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(
+                f"{name} cannot take images of {img_size} pixels", why, "Choose another --img-size"
+            ) from error
+    if not isinstance(answer, Tensor) or answer.shape != (1, num_classes):
+        what = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+        why = f"it answers {what}, not (1, {num_classes})"
+        raise UserError(f"{name} is no classifier", why, "Choose another network")
+
+
+def load_weights(model: nn.Module, file: str) -> list[str]:
+    """Load a file of weights into a network, all but a classifier for other classes.
+
+    Args:
+        model: The network.
+        file: ``.safetensors``, or a checkpoint of PyTorch, of which only tensors and plain values are read.
+
+    Returns:
+        Notes on what was left out.
+
+    Raises:
+        UserError: The file cannot be read, would run code, or belongs to another network.
+    """
+    found = _read_weights(file)
+    own = model.state_dict()
+    classifier = classifier_names(model)
+    other = {name for name in own.keys() & found.keys() if own[name].shape != found[name].shape}
+    heads = {name for name in other if name.startswith(classifier)} if classifier else set()
+    # Counters that some formats leave out.
+    missing = {name for name in own.keys() - found.keys() if not name.endswith("num_batches_tracked")}
+    unexpected = found.keys() - own.keys()
+    if classifier:
+        missing = {name for name in missing if not name.startswith(classifier)}
+    if other - heads or missing or unexpected:
+        wrong = [
+            *(f"{name} is {tuple(found[name].shape)}, not {tuple(own[name].shape)}" for name in sorted(other - heads)),
+            *(f"{name} is missing" for name in sorted(missing)),
+            *(f"{name} is not in the network" for name in sorted(unexpected)),
+        ]
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise UserError(f"cannot use the weights {file}", f"of another network: {wrong[0]}{more}", "Give its own file")
+    model.load_state_dict({name: tensor for name, tensor in found.items() if name not in heads}, strict=False)
+    weight = next((name for name in heads if name.endswith("weight")), None)
+    return [_replaced(len(found[weight]), len(own[weight]))] if weight else []
+
+
+def _read_weights(file: str) -> dict[str, Tensor]:
+    remedy = "Give a .safetensors file, or save the state_dict() alone with torch.save"
+    try:
+        found: dict[str, Any] = load_state_dict(file, weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"cannot read {file}", "no such file", "Check the path given to --weights") from error
+    except pickle.UnpicklingError as error:
+        why = "it is not a file of weights, or holds objects that run code when they are loaded"
+        raise UserError(f"cannot read {file}", why, remedy) from error
+    except Exception as error:  # readers raise many types on damaged files
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"cannot read {file}", f"damaged, or no file of weights ({why})", remedy) from error
+    return {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
+
+
+def _published_classes(name: str, folder: bool) -> int:
+    """Return the number of classes of the weights that a network comes with."""
+    if folder:
+        config = json.loads((Path(name) / "config.json").read_text(encoding="utf-8"))
+        return int(config.get("num_classes", 0))
+    return 1000
+
+
+def _replaced(old: int, new: int) -> str:
+    return f"head {old} -> {new} replaced"
