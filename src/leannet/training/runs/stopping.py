@@ -1,0 +1,57 @@
+"""Signals that ask a run to stop: it writes a checkpoint first."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+__all__ = ["Stopped", "StopSignals"]
+
+
+class Stopped(Exception):  # noqa: N818 -- not an error: what was asked for
+    """A run was asked to stop, and has written its checkpoint if there was anything to keep.
+
+    Args:
+        signal_number: SIGINT or SIGTERM; a command ends with 128 more than that.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"signal {signal_number}")
+        self.signal_number = signal_number
+
+
+class StopSignals:
+    """While entered, SIGINT and SIGTERM raise `Stopped`, or are noted once they are `postponed`; a second one ends at once.
+
+    Outside the main thread, where Python allows no handlers, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        """The signal that was received; 0 if none."""
+
+        self.postponed = False
+        """Whether there is something to keep first, so that whoever keeps it looks at `received`."""
+
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        """Begin to listen."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Put back what was there before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received or not self.postponed:
+            raise Stopped(number)
+        self.received = number
