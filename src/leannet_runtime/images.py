@@ -6,8 +6,10 @@ import contextlib
 import functools
 import io
 import stat
+import struct
 import threading
 import warnings
+import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,6 +53,8 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 # Pillow recognises these but reads them not at all, or only with a program of somebody else.
 NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
@@ -104,13 +108,16 @@ def decode_image(
     what = f"cannot read {name or 'image'}"
     try:
         with contextlib.ExitStack() as here:
-            image = source if isinstance(source, Image.Image) else Image.open(_open(source, what, here))
+            stream = io.BytesIO() if isinstance(source, Image.Image) else _open(source, what, here)
+            image = source if isinstance(source, Image.Image) else Image.open(stream)
             if image.width * image.height > MOST_PIXELS:
                 why = f"it has {image.width:,} x {image.height:,} pixels, more than the limit of {MOST_PIXELS:,}"
                 raise DamagedImage(what, why)
             if image.width * image.height > LARGE_PIXELS:
                 (scope or here).enter_context(_LARGE)
             image.load()
+            if image is not source and image.format == "PNG":
+                _check_sums(stream)
             image = _upright(image)  # by its old name, so that the stored picture makes room
             return _to_rgb(image)
     except DamagedImage:
@@ -141,6 +148,26 @@ def _open(source: str | Path | bytes, what: str, scope: contextlib.ExitStack) ->
     if status.st_size <= READ_AT_ONCE:
         return io.BytesIO(path.read_bytes())
     return scope.enter_context(path.open("rb"))
+
+
+def _check_sums(stream: BinaryIO) -> None:
+    """Compare the checksums of the pixels of a PNG file, which pillow passes over.
+
+    Raises:
+        ValueError: A checksum is wrong or missing.
+    """
+    stream.seek(len(PNG_SIGNATURE))
+    begun = False
+    while len(head := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"IDAT":
+            begun = True
+            if zlib.crc32(stream.read(length), zlib.crc32(kind)) != int.from_bytes(stream.read(4), "big"):
+                raise ValueError("a checksum of its pixels is wrong")
+        elif begun:  # the first frame ends here
+            return
+        else:
+            stream.seek(length + 4, io.SEEK_CUR)
 
 
 @functools.cache

@@ -185,6 +185,21 @@ def claiming(width, height):
     return bytes(png), bytes(jpeg)
 
 
+def test_wrong_checksums_of_a_png_are_noticed():
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    encoded = encode(Image.fromarray(noise))
+    begin = encoded.index(b"IDAT") + 4
+    end = begin + int.from_bytes(encoded[begin - 8 : begin - 4], "big")
+    assert zlib.crc32(encoded[begin - 4 : end]) == int.from_bytes(encoded[end : end + 4], "big")
+    for place in (begin + 1000, end + 3):
+        broken = bytearray(encoded)
+        broken[place] ^= 1
+        assert message(bytes(broken), name="a").startswith("cannot read a: ")
+    assert "a checksum of its pixels is wrong" in message(bytes(broken))
+    assert "a checksum of its pixels is wrong" in message(encoded[: end + 2])
+    np.testing.assert_array_equal(decoded(encoded[: end + 4]), noise)  # nothing of the pixels is missing
+
+
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # pytest lifts the filter of images.py
 @pytest.mark.parametrize("size", [(8193, 8192), (10_000, 10_000), (20_000, 20_000), (60_000, 60_000)])
 def test_too_many_pixels_are_refused_before_decoding(size, monkeypatch):
