@@ -95,7 +95,8 @@ class _Run:
     def run(self, resume: Path | None) -> dict[str, Any]:
         # The first process fills the caches that the others read.
         with self.accelerator.main_process_first():
-            self._prepare()
+            network = self._prepare()
+        self.trainer = self._make_trainer(network)
         if self.first:
             self.observer.data_ready(self.data)
         checkpoint = load_checkpoint(resume) if resume else None
@@ -121,7 +122,8 @@ class _Run:
         """Whether this process is the one that writes and speaks."""
         return self.accelerator.is_main_process
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> nn.Module:
+        """Make the network, and make the data ready."""
         settings = self.settings
         source = open_source(
             settings.data,
@@ -146,8 +148,13 @@ class _Run:
         parts = tuple(part for part in ("validation", "test") if part in source.splits)
         self.data = prepare_data(source, recipe, parts=parts, like=like)
         self.notes = notes
+        return network
+
+    def _make_trainer(self, network: nn.Module) -> Trainer:
+        """Begin the training; here the processes meet, so none of them may be ahead of the others."""
+        settings = self.settings
         rank, size = self.accelerator.process_index, self.accelerator.num_processes
-        self.trainer = Trainer(
+        return Trainer(
             network,
             self.data.train_batches(settings.seed, rank, size),
             self.data.recipe,
