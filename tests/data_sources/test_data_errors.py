@@ -1,5 +1,9 @@
 """Each mistake of a user, and the words that are said."""
 
+import errno
+import os
+from pathlib import Path
+
 import datasets
 import pytest
 
@@ -21,6 +25,7 @@ def test_nothing_there(tmp_path):
     assert said.startswith(
         f"cannot open {tmp_path / 'photos'}: no such file or folder. Data may be digits, a folder, a p"
     )
+    assert "File name too long. Correct the name" in message(open_source, "a" * 5000)
     (tmp_path / "a.zip").write_bytes(b"")
     assert "neither a folder, nor a parquet file, nor a CSV list" in message(open_source, tmp_path / "a.zip")
 
@@ -50,9 +55,33 @@ def test_folder_without_images(make_folder):
     assert "the folder is empty" in message(open_source, make_folder({".": 0}, name="empty"))
 
 
+def test_large_tree_is_cut_short(make_folder):
+    root = make_folder({f"test{number}/{name}": 1 for number in range(12) for name in "abcde"})
+    for path in root.glob("*/*/*"):
+        path.rename(path.with_suffix(".txt"))
+    said = message(open_source, root)
+    assert "found test0/ (a/, b/, c/ and 2 more), test1/ (a/, b/, c/ and 2 more), test10/" in said
+    assert "test5/ (a/, b/, c/ and 2 more) and 4 more. Expected" in said
+    assert "\n" not in said
+
+
+def test_folder_that_cannot_be_read(make_folder, monkeypatch):
+    root = make_folder({"cat": 2, "dog": 2})
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "dog":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    said = message(open_source, root)
+    assert said == f"cannot read folder {root / 'dog'}: Permission denied. Make it readable, or remove it."
+
+
 def test_part_missing_empty_or_there_twice(make_folder):
     said = message(open_source, make_folder({"test/a": 1, "test/b": 1}, name="untrained"))
-    assert "it has no training part; found test/" in said
+    assert "it has no training part; found test/ (a/, b/). Expected FOLDER/CLASS/image.jpg, or FOLDER/train/" in said
     said = message(open_source, make_folder({"train/a": 1, "train/b": 1, "val/a": 0}, name="hollow"))
     assert "val holds no images in class folders; found a/" in said
     said = message(open_source, make_folder({f"{part}/{name}": 1 for part in ("train", "val", "dev") for name in "ab"}))

@@ -134,6 +134,20 @@ def test_only_images_count(make_folder):
     assert "empty holds no image: not a class" in source.notes
 
 
+def test_what_stands_where_an_image_is_meant_is_not_passed_over(make_folder):
+    root = make_folder({"train/a": 2, "train/b": 1, "train/b/folder.jpg": 1, "train/b/more": 1, "test/a": 1})
+    (root / "train/a/link.png").symlink_to("nowhere")
+    (root / "train/c").symlink_to("nowhere", target_is_directory=True)
+    source = open_source(root)
+    assert source.split_lists["train"] == [
+        *("train/a/0.png", "train/a/1.png", "train/a/link.png"),
+        *("train/b/0.png", "train/b/folder.jpg", "train/b/more/0.png"),
+    ]
+    assert source.splits["train"].sizes()[2] == 0
+    assert len(source.fingerprint) == 64
+    assert "train/c: a link to nothing, ignored" in source.notes
+
+
 def test_parquet_files_by_split(make_parquet):
     make_parquet("train-00000-of-00002.parquet", [1, 0, 1], ["zebra", "ape"])
     make_parquet("train-00001-of-00002.parquet", [0, 1], ["zebra", "ape"])

@@ -174,12 +174,16 @@ def _single_notes(train: Split, held_out: Split, class_names: tuple[str, ...]) -
 def _find(spec: str, path: Path, *, train_required: bool) -> tuple[dict[str, NamedImages], list[str]]:
     if spec == "digits":
         return find_digits(), []
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:  # behind a folder that may not be entered, or no name at all
+        raise UserError(f"cannot open {spec}", str(error.strerror), "Correct the name, or make it readable") from error
+    if is_folder:
         parts, root = parquet_files(path), path
         if not parts:
             listed = path / METADATA
             return (find_list(listed), []) if is_list(listed) else find_folder(path, train_required=train_required)
-    elif path.is_file():
+    elif is_file:
         if path.suffix.lower() in LIST_ENDINGS or is_list(path):
             return find_list(path), []
         if path.suffix.lower() != ".parquet":

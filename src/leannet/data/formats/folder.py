@@ -104,16 +104,21 @@ def _find_classes(root: Path, part: Path) -> tuple[NamedImages, list[str]]:
         names += [folder.name] * len(found)
         if not found:
             notes.append(f"{folder.relative_to(root).as_posix()} holds no image: not a class")
-    broken = [entry for entry in sorted(part.iterdir()) if entry.is_symlink() and not entry.exists()]
+    broken = [entry for entry in _entries(part) if entry.is_symlink() and not entry.exists()]
     notes += [f"{entry.relative_to(root).as_posix()}: a link to nothing, ignored" for entry in broken]
     return NamedImages(FileImages(root, paths), np.array(names, dtype=np.str_)), notes
 
 
-def _folders(folder: Path) -> list[Path]:
+def _entries(folder: Path) -> list[Path]:
+    """Return what lies in a folder, sorted, hidden entries left out."""
     try:
-        return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         raise _unreadable(error) from error
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [entry for entry in _entries(folder) if entry.is_dir() and not entry.name.startswith("__")]
 
 
 def _image_files(folder: Path) -> list[Path]:
@@ -148,11 +153,11 @@ def _unreadable(error: OSError) -> UserError:
 
 def _outline(folder: Path) -> str:
     """Say in one line what lies in a folder and below ("found test/ (cat/, dog/), list.csv")."""
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    entries = _entries(folder)
     if not entries:
         return "the folder is empty"
     shown = []
     for entry in entries[:8]:
-        below = [inner.name + "/" * inner.is_dir() for inner in sorted(entry.iterdir())] if entry.is_dir() else []
+        below = [inner.name + "/" * inner.is_dir() for inner in _entries(entry)] if entry.is_dir() else []
         shown.append(entry.name + "/" * entry.is_dir() + (f" ({some(below, 3)})" if below else ""))
     return f"found {some(shown, 8, len(entries))}"
