@@ -101,6 +101,15 @@ def test_sentence_without_a_difference():
     assert said.endswith("; McNemar p = 0.75)")
 
 
+def test_exact_test_decides_where_the_interval_is_too_narrow():
+    difference = measure_difference(*answers(340, 2, 9, 8))
+    assert difference.points.low > 0
+    assert difference.p_value == pytest.approx(exact_p(2, 9))
+    said = difference.sentence("old", "new")
+    assert said.startswith("no difference shown: +1.95 points (95 % interval +")
+    assert said.endswith("; McNemar p = 0.065, which decides)")
+
+
 @pytest.mark.parametrize("sizes", [((2,), (3,)), ((0,), (0,)), ((2, 2), (2, 2))])
 def test_answers_to_other_images_are_refused(sizes):
     with pytest.raises(ValueError, match="not to the same images"):

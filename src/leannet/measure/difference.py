@@ -36,7 +36,10 @@ class Difference:
 
     @property
     def shown(self) -> bool:
-        """Whether the test rules out, at the 5 % level, that both are equally good."""
+        """Whether the test rules out, at the 5 % level, that both are equally good.
+
+        The exact test decides, not the interval: that is too narrow where the two differ on a few images only.
+        """
         return self.p_value < SIGNIFICANT
 
     def sentence(self, first: str, second: str) -> str:
@@ -49,6 +52,7 @@ class Difference:
         test = f"McNemar {_p_text(self.p_value)}"
         value, low, high = self.points.value, self.points.low, self.points.high
         if not self.shown:
+            test += ", which decides" if low > 0 or high < 0 else ""
             return f"no difference shown: {value:+.2f} points (95 % interval {low:+.2f} to {high:+.2f}; {test})"
         better, worse = (second, first) if value > 0 else (first, second)
         if value < 0:
