@@ -1,0 +1,127 @@
+"""The files of an evaluation."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from leannet.report.evaluation.confusion_picture import draw_confusion
+from leannet.report.evaluation.contact_sheet import SHEET_IMAGES, draw_wrong_images
+from leannet.report.evaluation.request import Evaluation
+from leannet.report.evaluation.result import EvaluationResult
+from leannet.training import environment
+from leannet_runtime import UserError
+from leannet_runtime.files import make_folder, write_file, write_json, write_text
+
+__all__ = ["begin_folder", "write_evaluation"]
+
+RESULTS = "results.json"
+
+_PACKAGES = ("matplotlib", "scikit-learn", "scipy", "torchmetrics")
+
+
+def begin_folder(folder: Path, evaluation: Evaluation) -> None:
+    """Make the folder and write ``args.yaml``; the results of an earlier evaluation in it no longer count.
+
+    Raises:
+        UserError: It cannot be written to, or holds a run of another kind.
+    """
+    make_folder(folder)
+    if any((folder / name).exists() for name in ("args.yaml", RESULTS, "config.json")) and not _is_ours(folder):
+        why = "a run of another kind lies in it"
+        raise UserError(f"cannot write to {folder}", why, "Choose another --output")
+    (folder / RESULTS).unlink(missing_ok=True)  # written last: a folder that has it is a whole one
+    write_text(folder / "args.yaml", yaml.safe_dump(evaluation.arguments(), sort_keys=False))
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        arguments = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+    return isinstance(arguments, dict) and arguments.get("verb") == "evaluate"
+
+
+def write_evaluation(result: EvaluationResult, folder: Path) -> None:
+    """Write everything but ``args.yaml``; ``results.json`` last.
+
+    Raises:
+        UserError: A file cannot be written.
+    """
+    described = environment()
+    described["packages"] |= {name: metadata.version(name) for name in _PACKAGES}
+    content = result.as_dict()
+    write_json(folder / "environment.json", {**described, "data": content["data"]})
+    names = result.class_names
+    _write_predictions(result, folder)
+    _write_table(
+        folder / "per_class.csv",
+        ("class", "images", "precision", "recall", "recall_low", "recall_high", "f1"),
+        (
+            (
+                names[figures.label],
+                figures.images,
+                _percent(figures.precision),
+                *(map(_percent, (recall.value, recall.low, recall.high)) if (recall := figures.recall) else [""] * 3),
+                _percent(figures.f1),
+            )
+            for figures in result.accuracy.classes
+        ),
+    )
+    _write_table(
+        folder / "confusion_matrix.csv",
+        ("true", *names),
+        ((name, *row) for name, row in zip(names, result.accuracy.confusion.tolist(), strict=True)),
+    )
+    title = f"{result.source.name}, {result.split_name}: {len(result.split):,} images"
+    picture = draw_confusion(result.accuracy.confusion, names, title)
+    write_text(folder / "confusion_matrix.svg", picture)
+    wrong = result.predictions.confidently_wrong()[:SHEET_IMAGES]
+    sheet = draw_wrong_images(result.split, result.predictions, wrong, names)
+    write_file(folder / "confidently_wrong.png", lambda path: sheet.save(path, "png"))
+    write_json(folder / RESULTS, content)
+
+
+def _write_predictions(result: EvaluationResult, folder: Path) -> None:
+    """Write the answer to each image, and the wrong ones once more, the most confident first."""
+    names, answers, second = result.class_names, result.predictions, result.comparison
+    columns: tuple[str, ...] = ("image", "label", "predicted", "probability", "label_probability", "correct")
+    rows: list[tuple[Any, ...]] = [
+        (
+            answers.identifiers[i],
+            names[answers.labels[i]],
+            names[answers.predicted[i]],
+            f"{answers.probability[i]:.6g}",
+            f"{answers.label_probability[i]:.6g}",
+            int(answers.correct[i]),
+        )
+        for i in range(len(answers))
+    ]
+    _write_table(folder / "confidently_wrong.csv", columns[:-1], (rows[i][:-1] for i in answers.confidently_wrong()))
+    if second is not None:
+        columns = (*columns, "other_predicted", "other_probability", "other_correct")
+        theirs = second.predictions
+        others = (
+            (names[theirs.predicted[i]], f"{theirs.probability[i]:.6g}", int(theirs.correct[i]))
+            for i in range(len(theirs))
+        )
+        rows = [(*row, *other) for row, other in zip(rows, others, strict=True)]
+    _write_table(folder / "predictions.csv", columns, rows)
+
+
+def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text(path, table.getvalue())
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

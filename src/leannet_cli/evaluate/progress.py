@@ -1,0 +1,78 @@
+"""How far an evaluation is: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from leannet.report.evaluation import run_name
+from leannet_cli.console import make_console
+from leannet_cli.numbers import duration_text
+
+if TYPE_CHECKING:
+    from leannet.data import Source
+    from leannet.report.evaluation import SavedNetwork
+
+__all__ = ["EvaluateProgress"]
+
+
+class EvaluateProgress:
+    """Progress of `leannet.report.evaluation.run_evaluation`, on the error stream."""
+
+    def __init__(self) -> None:
+        self.console = make_console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self._bar = self._bars.add_task("", note="", visible=False)
+        self._start = time.perf_counter()
+
+    def __enter__(self) -> EvaluateProgress:
+        """Show the bar."""
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Take the bar away."""
+        self._bars.stop()
+
+    def data_ready(self, network: SavedNetwork, source: Source, split: str, notes: Sequence[str]) -> None:
+        """Say what is judged on what."""
+        images, classes = len(source.splits[split]), len(source.class_names)
+        self.console.print(
+            f"{source.name}: {images:,} images of the {split} part, {classes} classes, "
+            f"{network.preprocessing.img_size} px"
+        )
+        for note in notes:
+            self.console.print(f"note: {note}")
+
+    def reading(self, done: int, total: int) -> None:
+        """Move the bar of the images that are decoded."""
+        self._show("reading images", done, total, "")
+
+    def judging(self, network: SavedNetwork, total: int, done: int) -> None:
+        """Move the bar of the images that are answered; print a line at the end where there is none."""
+        now = time.perf_counter()
+        if done == 0:
+            self._start = now
+        seconds = now - self._start
+        rate = done / seconds if seconds > 0 else 0.0
+        left = f", {duration_text((total - done) / rate)} left" if rate else ""
+        self._show(f"judging {run_name(network.folder)}", done, total, f"{rate:.0f} images/s{left}" if done else "")
+        if done == total and self._bars.disable:
+            self.console.print(f"  {network.folder}: {total:,} images judged, {rate:.0f} images/s")
+
+    def _show(self, label: str, done: int, total: int, note: str) -> None:
+        self._bars.update(self._bar, description=label, completed=done, total=total, note=note, visible=True)
