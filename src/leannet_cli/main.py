@@ -62,7 +62,7 @@ def leannet(
 
 def _with_value(arguments: list[str]) -> list[str]:
     """Give ``--resume`` its value where it has none, which typer's options cannot do themselves."""
-    following = [*arguments[1:], "--"]
+    following = [*arguments, "--"][1:]
     completed = []
     for argument, after in zip(arguments, following, strict=True):
         completed += [argument, NEWEST] if argument == "--resume" and after.startswith("-") else [argument]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-VERBS = ("models", "profile", "compare")
+VERBS = ("models", "profile", "compare", "train", "evaluate")
 SLOW_TO_IMPORT = {"torch", "torchvision", "timm", "rich", "numpy", "PIL", "sklearn", "datasets", "accelerate"}
 START = "import sys; from leannet_cli.main import main; sys.argv[0] = 'leannet'; main()"
 
@@ -21,7 +21,7 @@ def run(*arguments):
     return done.returncode, done.stdout, said, {name.partition(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["compare", "--help"], ["profile", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)])
 def test_help_and_version_do_not_import_torch(arguments):
     code, out, said, imported = run(*arguments)
     assert (code, said) == (0, "")

@@ -9,8 +9,8 @@ import yaml
 from noise import CLASSES, train_batches
 
 from leannet import UserError
-from leannet.training import Recipe, load_recipe, make_accelerator, recipe_names, train_network
-from leannet_cli.recipe_help import recipe_help
+from leannet.training import Recipe, Trainer, load_recipe, make_accelerator, recipe_names, train_network
+from leannet_cli.recipe_options import recipe_help
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -20,7 +20,7 @@ def test_a_shipped_recipe_trains(name):
     model = timm.create_model("resnet20_cifar", num_classes=CLASSES)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     records = []
-    train_network(model, train_batches(), recipe, CLASSES, accelerator=make_accelerator("cpu"), on_epoch=records.append)
+    train_network(Trainer(model, train_batches(), recipe, CLASSES, make_accelerator("cpu")), on_epoch=records.append)
     assert [record.epoch for record in records] == [1]
     assert 0 < records[0].loss < 10
     assert any(not before[key].equal(tensor) for key, tensor in model.state_dict().items())
