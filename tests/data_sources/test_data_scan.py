@@ -1,5 +1,6 @@
 """The scan against counts made by hand; what it remembers; and which images lie in two parts."""
 
+import hashlib
 import os
 import sqlite3
 import subprocess
@@ -13,6 +14,7 @@ from numbered_images import png
 from PIL import Image
 
 from leannet.data import Duplicate, Reading, ScanRow, load_pixels, open_source, scan_source, verdicts
+from leannet.data import scan as scan_module
 from leannet.data import split as split_module
 from leannet_runtime.errors import UserError
 from leannet_runtime.files import cache_folder
@@ -104,6 +106,14 @@ def test_equal_pixels_of_another_shape_are_no_duplicate(make_folder):
     (root / "test/a/2.png").write_bytes(png(9, size=(2, 8)))
     found = scan_source(open_source(root)).duplicates
     assert found == tuple(Duplicate("train", "train/a/0.png", "test", f"test/a/{n}.png") for n in (1, 2))
+
+
+def test_hash_covers_all_strips(monkeypatch):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8))
+    expected = hashlib.blake2b(b"5 7 " + np.asarray(image).tobytes(), digest_size=16).digest()
+    for pixels in (1, 10, 34, 35, 1000):
+        monkeypatch.setattr(scan_module, "HASHED_PIXELS", pixels)
+        assert scan_module._hash(image) == expected
 
 
 def test_progress_is_that_of_all_parts(root):
