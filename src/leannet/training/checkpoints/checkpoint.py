@@ -104,7 +104,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         UserError: A file is missing, cut off or changed; the checkpoint before is named, if there is one.
     """
-    for line in _sums(folder).splitlines():
+    for line in _sums(folder):
         expected, _, name = line.partition("  ")
         path = folder / name
         if not path.is_file():
@@ -115,16 +115,17 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(load_file(folder / WEIGHTS), unpack(values, load_file(folder / STATE)))
 
 
-def _sums(folder: Path) -> str:
-    """Return the list of sums, after a look whether it is a whole one."""
+def _sums(folder: Path) -> list[str]:
+    """Return the lines of the list of sums, after a look whether it is a whole one."""
     try:
         text = (folder / SUMS).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise _damaged(folder, f"{folder / SUMS} cannot be read") from error
-    names = {line.partition("  ")[2] for line in text.splitlines()}
-    if not text.endswith("\n") or not names >= {"config.json", WEIGHTS, STATE, VALUES}:
+    *lines, rest = text.split("\n")  # splitlines would take other characters for ends of lines too
+    names = {line.partition("  ")[2] for line in lines}
+    if rest or not names >= {"config.json", WEIGHTS, STATE, VALUES}:
         raise _damaged(folder, f"{folder / SUMS} is cut off or changed")
-    return text
+    return lines
 
 
 def _damaged(folder: Path, why: str) -> UserError:
