@@ -14,7 +14,7 @@ from torch import nn
 from leannet.data import open_source, with_validation
 from leannet.measure import count_macs, count_parameters
 from leannet.models import check_name, create_network, default_img_size, is_model_folder
-from leannet.training.checkpoints import find_checkpoint, load_checkpoint, save_checkpoint
+from leannet.training.checkpoints import load_checkpoint, save_checkpoint
 from leannet.training.devices import make_accelerator
 from leannet.training.distributed import agree, make_control_group
 from leannet.training.environment import environment
@@ -29,7 +29,7 @@ from leannet_runtime import UserError
 from leannet_runtime.files import make_folder, write_json, write_text
 from leannet_runtime.preprocessing import Preprocessing
 
-__all__ = ["RunObserver", "SPLIT_SEED", "train"]
+__all__ = ["SPLIT_SEED", "RunObserver", "train"]
 
 SPLIT_SEED = 0
 """Parts that are made stay the same, whatever seed a run has: what was held out from one was from all."""
@@ -240,9 +240,7 @@ class _Run:
             "best": self.best,
             "data": self.data.source.fingerprint,
         }
-        save_checkpoint(
-            self.folder, self.trainer.network, self.data.source.class_names, self.data.preprocessing, state
-        )
+        save_checkpoint(self.folder, self.trainer.network, self.data.source.class_names, self.data.preprocessing, state)
         self.written = time.monotonic()
 
     def _judge(self, network: nn.Module, part: str) -> Judgement:
@@ -254,7 +252,7 @@ class _Run:
             batches,
             self.accelerator.device,
             accelerator=self.accelerator,
-            on_batch=(lambda done: self.observer.judging(done, total)) if self.first else (lambda done: None),
+            on_batch=(lambda done: self.observer.judging(done, total)) if self.first else None,
         )
         return judge(part, logits, batches.labels)
 

@@ -7,7 +7,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["Stopped", "StopSignals"]
+__all__ = ["StopSignals", "Stopped"]
 
 
 class Stopped(Exception):  # noqa: N818 -- not an error: what was asked for
@@ -23,9 +23,9 @@ class Stopped(Exception):  # noqa: N818 -- not an error: what was asked for
 
 
 class StopSignals:
-    """While entered, SIGINT and SIGTERM raise `Stopped`, or are noted once they are `postponed`; a second one ends at once.
+    """While entered, SIGINT and SIGTERM raise `Stopped`, or are noted once they are `postponed`.
 
-    Outside the main thread, where Python allows no handlers, it does nothing.
+    A second one ends at once. Outside the main thread, where Python allows no handlers, it does nothing.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.received or not self.postponed:
             raise Stopped(number)
         self.received = number
