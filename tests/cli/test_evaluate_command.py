@@ -1,10 +1,12 @@
 """One evaluation from beginning to end: what it prints, what it writes, and whether it is true."""
 
 import hashlib
+import importlib
 import json
 import shutil
 
 import pytest
+import torch
 import yaml
 from command_line import TREES, leannet, make_images
 from model_folders import make_model_folder, rows_of, truth_of
@@ -144,6 +146,25 @@ def test_neither_batch_size_nor_memory_format_matters(network, trees, results, t
     again = json.loads((tmp_path / "out" / "results.json").read_text())
     assert again["figures"]["loss"]["value"] == pytest.approx(results["figures"]["loss"]["value"], rel=1e-4)
     assert again["figures"]["top1"] == results["figures"]["top1"]
+
+
+@pytest.mark.parametrize(("option", "channels_last"), [("--channels-last", True), ("--no-channels-last", False)])
+def test_batch_size_and_memory_format_are_those_asked_for(network, trees, monkeypatch, option, channels_last):
+    module = importlib.import_module("leannet.report.evaluation.run")
+    real, seen = module.evaluate, []
+
+    def watch(model, batches, device, **options):
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        weights = next(tensor for tensor in model.parameters() if tensor.ndim == 4)
+        seen.extend(
+            (len(images), images.is_contiguous(memory_format=layout) and weights.is_contiguous(memory_format=layout))
+            for images, _ in batches
+        )
+        return real(model, batches, device, **options)
+
+    monkeypatch.setattr(module, "evaluate", watch)
+    assert leannet("evaluate", network, "--data", trees, option, "-b", 4).code == 0
+    assert seen == [(4, True), (4, True), (4, True), (3, True)]
 
 
 def test_runs_get_names_of_their_own(network, trees, tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ def evaluate(
     data: Annotated[
         str | None,
         typer.Option(
-            help="digits, an image folder, a parquet file or folder, or OWNER/NAME on the Hub; by default what the "
+            help="digits, an image folder, a CSV, TSV or parquet file, or OWNER/NAME on the Hub; by default what the "
             "network was trained on, if its run says so."
         ),
     ] = None,
