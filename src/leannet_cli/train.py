@@ -78,12 +78,16 @@ def train(
     distill_temperature: options.DistillTemperature = None,
     small_input: options.SmallInput = None,
     channels_last: Annotated[
-        bool, typer.Option("--channels-last/--no-channels-last", help="How weights and images lie in memory.")
-    ] = True,
-    compile_network: Annotated[bool, typer.Option("--compile", help="Compile the network with torch.compile.")] = False,
+        bool | None,
+        typer.Option("--channels-last/--no-channels-last", help="How weights and images lie in memory; so by default."),
+    ] = None,
+    compile_network: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Compile the network with torch.compile.")
+    ] = None,
     sync_bn: Annotated[
-        bool, typer.Option("--sync-bn/--no-sync-bn", help="Batch norm over all processes, where there are several.")
-    ] = True,
+        bool | None,
+        typer.Option("--sync-bn/--no-sync-bn", help="Batch norm over all processes (default), or in each alone."),
+    ] = None,
     val_fraction: Annotated[
         float | None,
         typer.Option(help="Share of the training part to choose the best epoch by, where there is no validation part."),
@@ -141,15 +145,20 @@ def train(
         raise UserError("no network", "MODEL is missing", "Name one, such as sm_v2; `leannet models` lists them")
     data = data or before.get("data") or "digits"
     chosen = recipe or ("digits" if data == "digits" else "default")
-    given = {"seed": seed, "val_fraction": val_fraction, "bad_images": bad_images, "weights": weights}
+    given = {
+        "seed": seed,
+        "val_fraction": val_fraction,
+        "bad_images": bad_images,
+        "weights": weights,
+        "channels_last": channels_last,
+        "compile": compile_network,
+        "sync_bn": sync_bn,
+    }
     settings = RunSettings(
         model=model,
         data=data,
         recipe=load_recipe(chosen).override(**options.given_fields(context)),
         ignore_unknown_classes=ignore_unknown_classes or bool(before.get("ignore_unknown_classes")),
-        channels_last=channels_last,
-        compile=compile_network,
-        sync_bn=sync_bn,
         **{field: before[field] for field in given if field in before}
         | {field: value for field, value in given.items() if value is not None},
         **free,
