@@ -73,8 +73,8 @@ class GlobalBatchNorm(TorchFunctionMode):
             return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
         axes = [axis for axis in range(x.ndim) if axis != 1]
         shape = [-1 if axis == 1 else 1 for axis in range(x.ndim)]
-        values = x.float()
-        count = torch.tensor([values.numel() / values.shape[1]])
+        values = x if x.dtype is torch.float64 else x.float()
+        count = values.new_tensor([values.numel() / values.shape[1]])
         sums = _SumOverProcesses.apply(torch.cat((values.sum(axes), count)), self.group)
         total, mean = sums[-1].detach(), sums[:-1] / sums[-1].detach()
         centred = values - mean.view(shape)
