@@ -44,7 +44,7 @@ def test_class_that_training_lacks(own_trees):
     make_images(own_trees, {"test/zelkova": 1})
     said = refusal(*compare(own_trees, "out"))
     assert "the test part has classes that the training part lacks: zelkova" in said
-    assert said.endswith("Add training images of these classes, or remove them.")
+    assert "Add training images of them, remove them, or use leannet train --ignore-unknown-classes." in said
 
 
 def test_image_that_is_none(own_trees, tmp_path):

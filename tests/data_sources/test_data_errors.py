@@ -101,7 +101,9 @@ def test_class_with_one_image_cannot_be_split(make_folder):
 def test_held_out_class_that_training_lacks(make_folder):
     root = make_folder({"train/cat": 1, "train/dog": 1, "train/emu": 0, "test/cat": 1, "test/emu": 1, "test/fox": 1})
     said = message(open_source, root)
-    assert "the test part has classes that the training part lacks: emu, fox" in said
+    assert (
+        "the test part has classes that the training part lacks: emu, fox. Add training images of them, remove" in said
+    )
 
 
 def test_parquet_mistakes(make_parquet, tmp_path):

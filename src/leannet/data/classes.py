@@ -26,7 +26,7 @@ def training_classes(found: NamedImages, spec: str) -> tuple[str, ...]:
 
 
 def number_classes(
-    found: dict[str, NamedImages], class_names: Sequence[str], spec: str, *, owner: str, ignore_unknown: bool
+    found: dict[str, NamedImages], class_names: Sequence[str], spec: str, *, trained: bool, ignore_unknown: bool
 ) -> tuple[dict[str, Split], list[str]]:
     """Turn class names into labels.
 
@@ -34,7 +34,7 @@ def number_classes(
         found: Images with their class names, by part.
         class_names: All classes; labels are indices into them.
         spec: What errors call the whole.
-        owner: Whose classes these are ("the network").
+        trained: Whether these are the classes of a trained network; else they are those of the training part.
         ignore_unknown: Whether images of other classes are left out, instead of being an error.
 
     Returns:
@@ -43,6 +43,7 @@ def number_classes(
     Raises:
         UserError: An image is of an unknown class, a part has none of a known one, or two classes have the same name.
     """
+    owner = "the network" if trained else "the training part"
     numbers = {name: number for number, name in enumerate(class_names)}
     if len(numbers) < len(class_names):
         twice = next(name for name in numbers if list(class_names).count(name) > 1)
@@ -59,7 +60,10 @@ def number_classes(
             why = f"the {part} part has classes that {owner} lacks: {some(unknown)}"
             if ignore_unknown:
                 raise UserError(f"cannot use {spec}", f"{why}, and no others", f"Its classes are {some(class_names)}")
-            remedy = "Rename or remove them, or pass --ignore-unknown-classes to leave their images out"
+            if trained:
+                remedy = "Rename or remove them, or pass --ignore-unknown-classes to leave their images out"
+            else:  # leannet compare has no such option: its networks are to see the same images
+                remedy = "Add training images of them, remove them, or use leannet train --ignore-unknown-classes"
             raise UserError(f"cannot use {spec}", why, remedy)
         if unknown:
             left = len(labels) - len(rows)

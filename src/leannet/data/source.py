@@ -114,8 +114,9 @@ def open_source(
     found, notes = _find(str(spec), path, train_required=class_names is None)
     _check_parts(found, str(spec), train_required=class_names is None)
     classes = training_classes(found["train"], str(spec)) if class_names is None else tuple(class_names)
-    owner = "the training part" if class_names is None else "the network"
-    splits, more = number_classes(found, classes, str(spec), owner=owner, ignore_unknown=ignore_unknown_classes)
+    splits, more = number_classes(
+        found, classes, str(spec), trained=class_names is not None, ignore_unknown=ignore_unknown_classes
+    )
     notes += more
     if list(splits) == ["train"]:
         splits["train"], splits["test"] = stratified_split(
