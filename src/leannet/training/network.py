@@ -156,10 +156,10 @@ def _read_weights(file: str) -> dict[str, Tensor]:
         found: dict[str, Any] = load_state_dict(file, weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"cannot read {file}", "no such file", "Check the path given to --weights") from error
-    except pickle.UnpicklingError as error:
-        why = "it is not a file of weights, or holds objects that run code when they are loaded"
-        raise UserError(f"cannot read {file}", why, remedy) from error
     except Exception as error:  # readers raise many types on damaged files
+        if isinstance(error.__cause__ or error, pickle.UnpicklingError):  # timm wraps it and advises to trust the file
+            why = "it is not a file of weights, or holds objects that run code when they are loaded"
+            raise UserError(f"cannot read {file}", why, remedy) from error
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"cannot read {file}", f"damaged, or no file of weights ({why})", remedy) from error
     return {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
