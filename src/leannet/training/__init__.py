@@ -2,7 +2,8 @@
 
 from leannet.training.devices import make_accelerator
 from leannet.training.environment import environment
-from leannet.training.loop import EpochRecord, Position, Trainer, evaluate, seed_everything, train_network
+from leannet.training.evaluation import evaluate
+from leannet.training.loop import EpochRecord, Position, Trainer, seed_everything, train_network
 from leannet.training.model_folder import save_model_folder
 from leannet.training.network import check_network, label_names, make_network
 from leannet.training.optimizer import check_training

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from leannet.data import EvalBatches, TrainBatches
+from leannet.data import TrainBatches
 from leannet.training.distributed import GlobalBatchNorm, synchronise_batch_norm
 from leannet.training.losses import TrainingLoss, class_weights
 from leannet.training.network import classifier_names
@@ -25,7 +24,7 @@ from leannet.training.optimizer import make_optimizer
 from leannet.training.recipe import Recipe
 from leannet_runtime import UserError
 
-__all__ = ["EpochRecord", "Position", "Trainer", "evaluate", "seed_everything", "train_network"]
+__all__ = ["EpochRecord", "Position", "Trainer", "seed_everything", "train_network"]
 
 
 @dataclass(frozen=True)
@@ -233,44 +232,6 @@ class Trainer:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.position = Position(**state["position"])
         self._losses.fill_(state["losses"])
-
-
-def evaluate(
-    model: nn.Module,
-    batches: EvalBatches,
-    device: torch.device | str = "cpu",
-    *,
-    accelerator: Accelerator | None = None,
-    on_batch: Callable[[int], None] | None = None,
-) -> Tensor:
-    """Predict every image once, by all processes together.
-
-    Args:
-        model: The network; it is put into evaluation mode.
-        batches: The images of this process.
-        device: Where the network is.
-        accelerator: Its precision is used, and its processes share the images.
-        on_batch: Told how many images this process has done.
-
-    Returns:
-        Logits, float32 of shape ``(N, num_classes)``, on the CPU, in the order of the split, the same in each process.
-    """
-    model.eval()
-    parts, done = [], 0
-    with torch.inference_mode(), accelerator.autocast() if accelerator else contextlib.nullcontext():
-        for images, _ in batches:
-            parts.append(model(images.to(device)).float().cpu())
-            done += len(images)
-            if on_batch is not None:
-                on_batch(done)
-    found = [(batches.positions, torch.cat(parts) if parts else None)]
-    if accelerator is not None and accelerator.num_processes > 1:
-        found = gather_object(found)
-    positions = torch.cat([where for where, _ in found])
-    logits = torch.cat([values for _, values in found if values is not None])
-    # Each image counts once: padding that evens out processes would count some twice.
-    assert positions.sort().values.equal(torch.arange(len(batches.pixels)))
-    return logits[positions.argsort()]
 
 
 def seed_everything(seed: int) -> None:

@@ -54,7 +54,11 @@ def load_teacher(
         UserError: It has other classes.
     """
     folder = is_model_folder(name)
-    network = create_network(name, img_size=None if folder else preprocessing.img_size, pretrained=not folder)
+    try:
+        network = create_network(name, img_size=None if folder else preprocessing.img_size, pretrained=not folder)
+    except (OSError, RuntimeError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"cannot learn from {name}", why, "Give the model folder of a trained network") from error
     known = label_names(name) if folder else None
     count = int(getattr(network, "num_classes", 0))
     if (known is None and count != len(class_names)) or (known is not None and set(known) != set(class_names)):

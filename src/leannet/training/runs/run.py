@@ -18,7 +18,8 @@ from leannet.training.checkpoints import load_checkpoint, save_checkpoint
 from leannet.training.devices import make_accelerator
 from leannet.training.distributed import agree, make_control_group
 from leannet.training.environment import environment
-from leannet.training.loop import Position, Trainer, evaluate, seed_everything
+from leannet.training.evaluation import evaluate
+from leannet.training.loop import Position, Trainer, seed_everything
 from leannet.training.model_folder import save_model_folder
 from leannet.training.network import check_network, make_network
 from leannet.training.prepare import PreparedData, prepare_data, settle_recipe

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from leannet_cli.console import make_console
 from leannet_cli.numbers import duration_text
-from leannet_cli.train_results import print_scan
+from leannet_cli.train.results import print_scan
 
 if TYPE_CHECKING:
     from leannet.training import Position, PreparedData, Trainer

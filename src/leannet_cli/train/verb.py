@@ -224,8 +224,8 @@ def _seconds(text: str) -> float:
 def _run(settings: RunSettings, folder: Path, checkpoint: Path | None) -> None:
     from leannet.training.runs import Stopped
     from leannet.training.runs import train as run
-    from leannet_cli.train_progress import TrainProgress
-    from leannet_cli.train_results import print_results
+    from leannet_cli.train.progress import TrainProgress
+    from leannet_cli.train.results import print_results
 
     with TrainProgress(folder) as progress:
         try:
