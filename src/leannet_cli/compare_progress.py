@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import TaskID
 
-from leannet_cli.console import make_console
+from leannet_cli.console import ProgressOnErrorStream
 from leannet_cli.numbers import duration_text
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["CompareProgress"]
 
 
-class CompareProgress:
+class CompareProgress(ProgressOnErrorStream):
     """Progress of `leannet.report.compare`, on the error stream.
 
     One bar counts the trainings of the sweep with the time left, one the steps of the training with images/s and its
@@ -26,39 +25,15 @@ class CompareProgress:
     """
 
     def __init__(self) -> None:
-        self.console = make_console(stderr=True)
+        super().__init__()
         self.finished = 0
         self.total = 0
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
         self._sweep: TaskID | None = None
         self._current: TaskID | None = None
         self._epochs = 1
         self._steps = 1
         self._sweep_start = self._run_start = time.perf_counter()
         self._steps_done_in_sweep = 0.0
-
-    def __enter__(self) -> CompareProgress:
-        """Show the bars."""
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Take the bars away."""
-        self.close()
-
-    def close(self) -> None:
-        """Take the bars away; what is printed next stands below the lines so far."""
-        self._bars.stop()
 
     def reading(self, done: int, total: int) -> None:
         """Move the bar of the images that are decoded."""
@@ -86,7 +61,7 @@ class CompareProgress:
 
     def batch_done(self, epoch: int, step: int, images: int) -> None:
         """Move both bars."""
-        if self._bars.disable:
+        if self.bars.disable:
             return
         now = time.perf_counter()
         done = (epoch - 1) * self._steps + step
@@ -101,7 +76,7 @@ class CompareProgress:
 
     def epoch_done(self, record: EpochRecord) -> None:
         """Print a line where there are no bars."""
-        if self._bars.disable:
+        if self.bars.disable:
             left = (time.perf_counter() - self._run_start) / record.epoch * (self._epochs - record.epoch)
             self.console.print(
                 f"  epoch {record.epoch}/{self._epochs}: loss {record.loss:.3f}, "
@@ -127,10 +102,10 @@ class CompareProgress:
         elapsed = time.perf_counter() - self._sweep_start
         note = f"{duration_text(elapsed / done * remaining)} left" if done > 0 else ""
         if self._sweep is None:
-            self._sweep = self._bars.add_task("trainings", total=self.total, note=note)
-        self._bars.update(self._sweep, completed=self.finished, total=self.total, note=note)
+            self._sweep = self.bars.add_task("trainings", total=self.total, note=note)
+        self.bars.update(self._sweep, completed=self.finished, total=self.total, note=note)
 
     def _show(self, label: str, done: int, total: int, note: str) -> None:
         if self._current is None:
-            self._current = self._bars.add_task(label, total=total, note=note)
-        self._bars.update(self._current, description=label, completed=done, total=total, note=note)
+            self._current = self.bars.add_task(label, total=total, note=note)
+        self.bars.update(self._current, description=label, completed=done, total=total, note=note)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from types import TracebackType
+from typing import TypeVar
 
-__all__ = ["make_console"]
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+__all__ = ["ProgressOnErrorStream", "make_console"]
 
 WIDTH = 1000  # columns: a table in a file must not be folded, and on a terminal no number may be cut off
 
@@ -16,3 +20,41 @@ def make_console(stderr: bool = False) -> Console:
     if not (stderr and console.is_terminal):  # bars need the true width
         console.width = WIDTH
     return console
+
+
+Own = TypeVar("Own", bound="ProgressOnErrorStream")
+
+
+class ProgressOnErrorStream:
+    """What every verb's progress is: bars on a terminal while it is entered, lines elsewhere.
+
+    Args:
+        speaks: Whether this process shows bars; of several processes one does.
+    """
+
+    def __init__(self, speaks: bool = True) -> None:
+        self.console = make_console(stderr=True)
+        self.bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=self.console,
+            transient=True,
+            disable=not (self.console.is_terminal and speaks),
+        )
+
+    def __enter__(self: Own) -> Own:
+        """Show the bars."""
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Take the bars away."""
+        self.close()
+
+    def close(self) -> None:
+        """Take the bars away; what is printed next stands below the lines so far."""
+        self.bars.stop()

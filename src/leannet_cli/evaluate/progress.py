@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
 from leannet.report.evaluation import run_name
-from leannet_cli.console import make_console
+from leannet_cli.console import ProgressOnErrorStream
 from leannet_cli.numbers import duration_text
 
 if TYPE_CHECKING:
@@ -20,33 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["EvaluateProgress"]
 
 
-class EvaluateProgress:
+class EvaluateProgress(ProgressOnErrorStream):
     """Progress of `leannet.report.evaluation.run_evaluation`, on the error stream."""
 
     def __init__(self) -> None:
-        self.console = make_console(stderr=True)
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
-        self._bar = self._bars.add_task("", note="", visible=False)
+        super().__init__()
+        self._bar = self.bars.add_task("", note="", visible=False)
         self._start = time.perf_counter()
-
-    def __enter__(self) -> EvaluateProgress:
-        """Show the bar."""
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Take the bar away."""
-        self._bars.stop()
 
     def data_ready(self, network: SavedNetwork, source: Source, split: str, notes: Sequence[str]) -> None:
         """Say what is judged on what."""
@@ -71,8 +48,8 @@ class EvaluateProgress:
         rate = done / seconds if seconds > 0 else 0.0
         left = f", {duration_text((total - done) / rate)} left" if rate else ""
         self._show(f"judging {run_name(network.folder)}", done, total, f"{rate:.0f} images/s{left}" if done else "")
-        if done == total and self._bars.disable:
+        if done == total and self.bars.disable:
             self.console.print(f"  {network.folder}: {total:,} images judged, {rate:.0f} images/s")
 
     def _show(self, label: str, done: int, total: int, note: str) -> None:
-        self._bars.update(self._bar, description=label, completed=done, total=total, note=note, visible=True)
+        self.bars.update(self._bar, description=label, completed=done, total=total, note=note, visible=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import TaskID
 
-from leannet_cli.console import make_console
+from leannet_cli.console import ProgressOnErrorStream, make_console
 from leannet_cli.numbers import duration_text
 from leannet_cli.train.results import print_scan
 
@@ -24,7 +23,7 @@ __all__ = ["TrainProgress"]
 LINE_EVERY = 30.0  # seconds between lines inside a long epoch, where there is no bar
 
 
-class TrainProgress:
+class TrainProgress(ProgressOnErrorStream):
     """Progress of `leannet.training.runs.train`, on the error stream; only the first process speaks.
 
     Args:
@@ -34,29 +33,9 @@ class TrainProgress:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.speaks = os.environ.get("RANK", "0") == "0"
-        self.console = make_console(stderr=True)
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            console=self.console,
-            transient=True,
-            disable=not (self.console.is_terminal and self.speaks),
-        )
+        super().__init__(self.speaks)
         self._task: TaskID | None = None
         self._begun = False
-
-    def __enter__(self) -> TrainProgress:
-        """Show the bar."""
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Take the bar away."""
-        self._bars.stop()
 
     def reading(self, done: int, total: int) -> None:
         """Move the bar of the images that are decoded."""
@@ -64,11 +43,11 @@ class TrainProgress:
 
     def data_ready(self, data: PreparedData) -> None:
         """Show what was found, before anything else is said."""
-        self._bars.stop()
+        self.bars.stop()
         print_scan(make_console(), data.scan.rows)
         for note in data.notes:
             self.console.print(f"note: {note}")
-        self._bars.start()
+        self.bars.start()
 
     def started(self, trainer: Trainer, notes: tuple[str, ...]) -> None:
         """Say what is trained with what, and from where on."""
@@ -98,13 +77,13 @@ class TrainProgress:
 
     def update_done(self, position: Position) -> None:
         """Move the bar; in a long epoch without a bar, say a line now and then."""
-        if self._bars.disable and time.monotonic() - self._said < LINE_EVERY:
+        if self.bars.disable and time.monotonic() - self._said < LINE_EVERY:
             return
         trainer = self._trainer
         rate = position.images / max(position.seconds, 1e-9)
         note = f"{rate:.0f} images/s, {duration_text(self._left())} left"
         label = f"epoch {position.epoch + 1}/{trainer.epochs}"
-        if self._bars.disable:
+        if self.bars.disable:
             self.console.print(f"  {label}, update {position.updates}/{trainer.updates_per_epoch}: {note}")
             self._said = time.monotonic()
         else:
@@ -126,7 +105,7 @@ class TrainProgress:
 
     def stopped(self) -> None:
         """Say that the run was stopped, and how it goes on."""
-        self._bars.stop()
+        self.bars.stop()
         if not self.speaks:
             return
         if self._begun:
@@ -146,8 +125,8 @@ class TrainProgress:
         return (time.perf_counter() - self._start) / max(done, 1) * left
 
     def _show(self, label: str, done: int, total: int, note: str) -> None:
-        if self._bars.disable:
+        if self.bars.disable:
             return
         if self._task is None:
-            self._task = self._bars.add_task(label, total=total, note=note)
-        self._bars.update(self._task, description=label, completed=done, total=total, note=note)
+            self._task = self.bars.add_task(label, total=total, note=note)
+        self.bars.update(self._task, description=label, completed=done, total=total, note=note)

@@ -174,7 +174,8 @@ def _resume(context: typer.Context, run: str, free: dict[str, Any]) -> None:
     """Go on with a run, with its own settings."""
     given = [name for name in context.params if _was_given(context, name)]
     if fixed := [name for name in given if name not in (*free, "resume")]:
-        option = "MODEL" if fixed[0] == "model" else "--" + fixed[0].replace("_", "-")
+        name = next(parameter.opts[0] for parameter in context.command.params if parameter.name == fixed[0])
+        option = name if name.startswith("--") else name.upper()
         raise UserError(f"{option} with --resume", "a run goes on with the settings it was begun with", "Leave it away")
 
     from dataclasses import replace
