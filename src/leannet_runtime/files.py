@@ -12,7 +12,9 @@ from typing import Any
 
 from leannet_runtime.errors import UserError
 
-__all__ = ["cache_folder", "make_folder", "write_file", "write_json", "write_text"]
+__all__ = ["cache_folder", "make_folder", "remove_leftovers", "write_file", "write_json", "write_text"]
+
+_SUFFIXES = (".csv", ".json", ".safetensors", ".yaml")
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -44,6 +46,13 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
         if isinstance(error, OSError) or "os error" in str(error).lower():
             raise _cannot_write(path, error) from error
         raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `write_file` left in a folder when its process was killed; files of anybody else stay."""
+    for path in folder.glob(".*.*.????????"):
+        if path.suffixes[-2] in _SUFFIXES and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
