@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from command_line import SMALLEST, make_trees
+from command_line import SMALLEST, make_trees, refusal
 
 STEPS = 20
 # One update an epoch, so that results.csv has the loss of each; 24 images to train, 15 to judge: 8 and 7.
@@ -147,6 +148,16 @@ def test_accelerate_launches_too(data, one):
     folder = data.parent / "launched"
     start(ACCELERATE, data, folder, "--batch-size", 24)
     assert losses(folder).equal(losses(one))
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_does_not_go_on(two, tmp_path):
+    run = shutil.copytree(two[0], tmp_path / "run")
+    (run / "results.json").unlink()
+    assert refusal("train", "--resume", run) == (
+        f"leannet: cannot resume {run}: it was begun with 2 processes, and these are 1. "
+        "Start as many: the total batch depends on it."
+    )
 
 
 BATCH_NORM = """

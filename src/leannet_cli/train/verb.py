@@ -123,7 +123,7 @@ def train(
     Ctrl-C writes a checkpoint; --resume goes on as if nothing had happened.
     """
     seconds = _seconds(checkpoint_every)
-    # What may change when a run goes on: none of it changes the result on the same machine.
+    # What may change when a run goes on. Only another device changes the result, by how it rounds.
     free: dict[str, Any] = {
         "device": device,
         "workers": workers,

@@ -24,7 +24,7 @@ from leannet_runtime import UserError
 from leannet_runtime.files import make_folder, write_file, write_json, write_text
 from leannet_runtime.preprocessing import Preprocessing
 
-__all__ = ["Checkpoint", "find_checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoint", "find_checkpoint", "keep_only", "load_checkpoint", "save_checkpoint"]
 
 LAST, PREVIOUS, UNFINISHED = "last", "previous", ".last.unfinished"
 WEIGHTS, STATE, VALUES, SUMS = "model.safetensors", "training.safetensors", "training.json", "SHA256SUMS"
@@ -93,6 +93,15 @@ def save_checkpoint(
 def find_checkpoint(run: Path) -> Path | None:
     """Return the newest checkpoint of a run, None if there is none."""
     return next((run / name for name in (LAST, PREVIOUS) if (run / name).is_dir()), None)
+
+
+def keep_only(checkpoint: Path) -> None:
+    """Take away a checkpoint newer than this one, from which a run goes on because the newer one is damaged.
+
+    Else the next one written would put the damaged one in the place of this one for a moment.
+    """
+    if checkpoint.name == PREVIOUS:
+        shutil.rmtree(checkpoint.parent / LAST, ignore_errors=True)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:

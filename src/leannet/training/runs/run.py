@@ -14,7 +14,7 @@ from torch import nn
 from leannet.data import open_source, with_validation
 from leannet.measure import count_macs, count_parameters
 from leannet.models import check_name, create_network, default_img_size, is_model_folder
-from leannet.training.checkpoints import load_checkpoint, save_checkpoint
+from leannet.training.checkpoints import keep_only, load_checkpoint, save_checkpoint
 from leannet.training.devices import make_accelerator
 from leannet.training.distributed import agree, make_control_group
 from leannet.training.environment import environment
@@ -27,7 +27,7 @@ from leannet.training.runs.records import EpochRow, Judgement, judge, write_rows
 from leannet.training.runs.settings import ARGUMENTS, RESULTS, RunSettings
 from leannet.training.runs.stopping import Stopped, StopSignals
 from leannet_runtime import UserError
-from leannet_runtime.files import make_folder, write_json, write_text
+from leannet_runtime.files import make_folder, remove_leftovers, write_json, write_text
 from leannet_runtime.preprocessing import Preprocessing
 
 __all__ = ["SPLIT_SEED", "RunObserver", "train"]
@@ -100,8 +100,8 @@ class _Run:
         self.trainer = self._make_trainer(network)
         if self.first:
             self.observer.data_ready(self.data)
-        checkpoint = load_checkpoint(resume) if resume else None
-        if checkpoint is not None:
+        if resume is not None:
+            checkpoint = load_checkpoint(resume)
             self._restore(resume, checkpoint.weights, checkpoint.state)
         elif self.first:
             self._write_beginning()
@@ -167,10 +167,13 @@ class _Run:
             sync_bn=settings.sync_bn,
         )
 
-    def _restore(self, checkpoint: Path | None, weights: dict[str, torch.Tensor], state: dict[str, Any]) -> None:
+    def _restore(self, checkpoint: Path, weights: dict[str, torch.Tensor], state: dict[str, Any]) -> None:
         if state["data"] != self.data.source.fingerprint:
             why = f"the images of {self.settings.data} are not those it was begun with"
             raise UserError(f"cannot resume {self.folder}", why, "Put them back, or train anew")
+        if state["processes"] != self.accelerator.num_processes:
+            why = f"it was begun with {state['processes']} processes, and these are {self.accelerator.num_processes}"
+            raise UserError(f"cannot resume {self.folder}", why, "Start as many: the total batch depends on it")
         try:
             self.trainer.restore(weights, state["trainer"])
         except (RuntimeError, ValueError, KeyError) as error:
@@ -179,6 +182,9 @@ class _Run:
         self.rows = [EpochRow(**row) for row in state["rows"]]
         self.best = state["best"]
         if self.first:
+            keep_only(checkpoint)
+            for folder in (self.folder, self.folder / "best"):
+                remove_leftovers(folder)  # of a process that was killed
             write_rows(self.folder / "results.csv", self.rows)
 
     def _write_beginning(self) -> None:
@@ -240,6 +246,7 @@ class _Run:
             "rows": [asdict(row) for row in self.rows],
             "best": self.best,
             "data": self.data.source.fingerprint,
+            "processes": self.accelerator.num_processes,
         }
         save_checkpoint(self.folder, self.trainer.network, self.data.source.class_names, self.data.preprocessing, state)
         self.written = time.monotonic()
