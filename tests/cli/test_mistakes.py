@@ -82,7 +82,11 @@ def test_schedule_and_optimizer_that_the_loop_cannot_use(compare, arguments):
     ("name", "text", "words"),
     [
         ("missing.yaml", None, ["no recipe missing.yaml: No such file", "default, digits"]),
-        ("field.yaml", "epoch: 3", ["cannot use recipe field.yaml: unknown: epoch.", "Known: aa, batch_size", "epochs"]),
+        (
+            "field.yaml",
+            "epoch: 3",
+            ["cannot use recipe field.yaml: unknown: epoch.", "Known: aa, batch_size", "epochs"],
+        ),
         ("list.yaml", "[1, 2]", ["cannot use recipe list.yaml", "no fields at all"]),
         ("torn.yaml", "epochs: [", ["cannot read torn.yaml", "line 1", "Correct the YAML."]),
         ("range.yaml", "epochs: 0", ["--epochs 0", "between 1 and 100000"]),
