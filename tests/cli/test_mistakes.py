@@ -85,7 +85,7 @@ def test_schedule_and_optimizer_that_the_loop_cannot_use(compare, arguments):
         (
             "field.yaml",
             "epoch: 3",
-            ["cannot use recipe field.yaml: unknown: epoch.", "Known: aa, batch_size", "epochs"],
+            ["cannot use recipe field.yaml: unknown: epoch.", "Known: aa, amp, batch_size", "epochs"],
         ),
         ("list.yaml", "[1, 2]", ["cannot use recipe list.yaml", "no fields at all"]),
         ("torn.yaml", "epochs: [", ["cannot read torn.yaml", "line 1", "Correct the YAML."]),
