@@ -17,6 +17,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import sys
 import tempfile
 import time
@@ -59,6 +60,9 @@ def main() -> None:
     parser.add_argument("--cifar", type=Path, help="parquet file of CIFAR-10's training images, for half of the kills")
     parser.add_argument("--output", type=Path, default=Path("results/reliability/kill_and_resume.json"))
     arguments = parser.parse_args()
+    from leannet.training import environment
+
+    described = environment()  # now: the source may have changed when all is done
     FORK.set_forkserver_preload(MODULES)
     draw = random.Random(arguments.seed)
     runs: list[Run] = []
@@ -80,7 +84,7 @@ def main() -> None:
                 kill_and_resume(run, kills, source, place, reference, seconds[title], draw)
                 left[title] -= len(run.kills) or bool(run.error)
                 print(f"{title}, run {run.number}: {len(run.kills)} kills, {run.lost} lost {run.error}", flush=True)
-    record = summary(runs, seconds, arguments.seed)
+    record = {"environment": described, "seed": arguments.seed, **summary(runs, seconds)}
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(record, indent=1) + "\n")
     print_table(record)
@@ -136,8 +140,8 @@ def kill_and_resume(
             break
         process.kill()
         process.join()
-        left = sorted(path.name for path in folder.iterdir())
-        run.kills.append({"seconds": delay, "waited_for_writing": writing, "unfinished": ".last.unfinished" in left})
+        unfinished = made(folder / ".last.unfinished") not in (None, before)
+        run.kills.append({"seconds": delay, "waited_for_writing": writing, "while_writing": unfinished})
     if not (folder / "results.json").exists() and not run.error:
         process = start(["train", "--resume", str(folder)], log)
         process.join()
@@ -146,14 +150,20 @@ def kill_and_resume(
     run.finished = (folder / "results.json").exists()
     if run.finished:
         run.differing = [name for name in EXACT if (folder / name).read_bytes() != (reference / name).read_bytes()]
-        run.differing += ["results.csv"] * (timeless(folder) != timeless(reference))
+        run.differing += ["results.csv"] * (timeless_rows(folder) != timeless_rows(reference))
+        run.differing += ["last/training.json"] * (timeless_state(folder) != timeless_state(reference))
         run.leftovers = sorted(str(path.relative_to(folder)) for path in folder.rglob(".*"))
 
 
-def timeless(folder: Path) -> list[dict[str, str]]:
+def timeless_rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     return [{name: row[name] for name in row if name not in ("images_per_second", "seconds")} for row in rows]
+
+
+def timeless_state(folder: Path) -> str:
+    text = (folder / "last" / "training.json").read_text()
+    return re.sub(r'"(seconds|images_per_second)",\s+[-+.\de]+', r'"\1", 0', text)
 
 
 def made(folder: Path) -> tuple[int, int] | None:
@@ -188,21 +198,17 @@ def wait(happened: Callable[[], bool], process: Any) -> None:
         time.sleep(0.001)
 
 
-def summary(runs: list[Run], seconds: dict[str, float], seed: int) -> dict[str, Any]:
-    from leannet.training import environment
-
+def summary(runs: list[Run], seconds: dict[str, float]) -> dict[str, Any]:
     kills = [kill for run in runs for kill in run.kills]
     return {
-        "environment": environment(),
-        "seed": seed,
         "network": NETWORK,
         "epochs": EPOCHS,
         "options": list(RANDOM),
-        "compared": [*EXACT, "results.csv (without times)"],
+        "compared": [*EXACT, "results.csv (without times)", "last/training.json (without times)"],
         "uninterrupted_seconds": seconds,
         "runs": len(runs),
         "kills": len(kills),
-        "in_the_middle_of_writing": sum(kill["unfinished"] for kill in kills),
+        "kills_while_writing": sum(kill["while_writing"] for kill in kills),
         "lost": sum(run.lost for run in runs),
         "leftover_files": sum(len(run.leftovers) for run in runs),
         "each_run": [
@@ -220,7 +226,7 @@ def print_table(record: dict[str, Any]) -> None:
         kills = [kill for run in runs for kill in run["kills"]]
         unfinished = sum(not run["finished"] for run in runs)
         other = sum(bool(run["differing"]) for run in runs)
-        writing = sum(kill["unfinished"] for kill in kills)
+        writing = sum(kill["while_writing"] for kill in kills)
         print(f"{title:10} {len(runs):5} {len(kills):6} {writing:14} {unfinished:13} {other:12}")
     print(f"lost after {record['kills']} kills: {record['lost']}; files left over: {record['leftover_files']}")
 

@@ -170,6 +170,17 @@ def test_from_the_other_checkpoint(run, whole):
     assert same(run, whole[0]) == []
 
 
+def test_leftovers_are_removed_but_no_files_of_the_user(run):
+    left = [run / ".results.csv.ab12_xyz", run / "best" / ".model.safetensors.ab12_xyz", run / ".last.unfinished" / "x"]
+    kept = [run / ".gitignore", run / "notes.txt", run / "best" / ".notes.of.somebody"]
+    (run / ".last.unfinished").mkdir()
+    for path in left + kept:
+        path.write_text("text")
+    assert leannet("train", "--resume", run).code == 0
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in kept)
+
+
 def test_another_number_of_threads_may_be_chosen(run):
     answer = leannet("train", "--resume", run, "--workers", 1, "--checkpoint-every", "1h")
     assert answer.code == 0
