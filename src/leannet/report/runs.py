@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,7 @@ from leannet.training import (
     seed_everything,
     train_network,
 )
+from leannet.training.runs import Stopped, StopSignals
 from leannet_runtime import UserError
 from leannet_runtime.files import make_folder, write_json, write_text
 
@@ -111,7 +113,15 @@ def train_run(
         accelerator,
         teacher=data.teacher(accelerator.device),
     )
-    model = train_network(trainer, on_batch=observer.batch_done, on_epoch=epoch_done)
+
+    def batch_done(epoch: int, step: int, images: int) -> None:
+        observer.batch_done(epoch, step, images)
+        if signals.received:
+            raise Stopped(signals.received)
+
+    with StopSignals((signal.SIGINT,)) as signals:
+        signals.postponed = True
+        model = train_network(trainer, on_batch=batch_done, on_epoch=epoch_done)
     batches = data.eval_batches()
     predicted = evaluate(model, batches, accelerator.device, accelerator=accelerator).argmax(dim=1)
     model = model.cpu()

@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["StopSignals", "Stopped"]
 
 
-class Stopped(Exception):  # noqa: N818 -- not an error: what was asked for
+class Stopped(KeyboardInterrupt):
     """A run was asked to stop, and has written its checkpoint if there was anything to keep.
 
     Args:
@@ -25,10 +25,16 @@ class Stopped(Exception):  # noqa: N818 -- not an error: what was asked for
 class StopSignals:
     """While entered, SIGINT and SIGTERM raise `Stopped`, or are noted once they are `postponed`.
 
-    A second one ends at once. Outside the main thread, where Python allows no handlers, it does nothing.
+    A second one ends at once. An exception that a signal raises in the middle of a training may get lost in a callback
+    of PyTorch, and the training would go on; what is noted is not lost. Outside the main thread, where Python allows no
+    handlers, it does nothing.
+
+    Args:
+        numbers: The signals to listen to.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)) -> None:
+        self.numbers = numbers
         self.received = 0
         """The signal that was received; 0 if none."""
 
@@ -40,7 +46,7 @@ class StopSignals:
     def __enter__(self) -> StopSignals:
         """Begin to listen."""
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in self.numbers:
                 self._before[number] = signal.signal(number, self._note)
         return self
 
