@@ -119,9 +119,10 @@ def test_predictions_are_read_from_logits(answers):
 
 
 def test_equally_confident_answers_stay_in_order():
-    labels = torch.zeros(30, dtype=torch.int64)
-    predictions = Predictions.from_logits(torch.tensor([[0.0, 1.0]]).repeat(30, 1), labels, [""] * 30)
-    assert predictions.confidently_wrong().tolist() == list(range(30))
+    labels = torch.zeros(300, dtype=torch.int64)
+    logits = torch.tensor([[0.0, 1.0], [0.0, 2.0], [0.0, 3.0]]).repeat(100, 1)
+    predictions = Predictions.from_logits(logits, labels, [""] * 300)
+    assert predictions.confidently_wrong().tolist() == [*range(2, 300, 3), *range(1, 300, 3), *range(0, 300, 3)]
 
 
 def test_contact_sheet_shows_the_images_in_order(answers):
@@ -147,6 +148,8 @@ def test_contact_sheet_has_a_row_for_five_images(answers):
     heights = [draw_wrong_images(split, predictions, np.zeros(n, np.int64), ("a", "b")).height for n in (1, 5, 6, 25)]
     assert heights[0] == heights[1] < heights[2] < heights[3]
     assert heights[3] - MARGIN == 5 * (heights[0] - MARGIN)
+    sixth = draw_wrong_images(split, predictions, np.array([0, 0, 0, 0, 0, 2]), ("a", "b"))
+    assert sixth.getpixel((MARGIN + PICTURE // 2, heights[0] + PICTURE // 2)) == Coloured.COLOURS[2]
 
 
 @pytest.mark.parametrize("size", [(1, 1000), (1000, 1), (192, 192), (193, 1), (1, 1)])
