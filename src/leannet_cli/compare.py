@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from leannet_cli import recipe_options as options
+from leannet_cli.choices import bad_images_choice
 from leannet_runtime.errors import UserError
+from leannet_runtime.files import numbered_folders
 
 if TYPE_CHECKING:
     from leannet.report import ComparisonRow, Sweep
@@ -62,8 +63,7 @@ def compare(
     name: Annotated[str | None, typer.Option("--name", help="NAME; that of the data by default.")] = None,
 ) -> None:
     """Train each network with the same recipe on the same data, judge it on the held-out part, and show a table."""
-    if bad_images not in ("error", "skip"):
-        raise UserError(f"--bad-images {bad_images}", "it is neither error nor skip", "Pass one of them")
+    damaged = bad_images_choice(bad_images)
     seed_numbers = _seeds(seeds)
 
     from leannet.report import Sweep
@@ -75,7 +75,7 @@ def compare(
         data=data,
         seeds=seed_numbers,
         recipe=load_recipe(chosen).override(**options.given_fields(context)),
-        bad_images="skip" if bad_images == "skip" else "error",
+        bad_images=damaged,
         device=device,
         workers=workers,
     )
@@ -98,13 +98,8 @@ def _default_folder(sweep: Sweep, name: str | None) -> Path:
 
     given = Path(sweep.data).expanduser()
     base = name or (given.resolve().name if given.is_dir() else given.stem)
-    parent = Path(os.environ.get("LEANNET_RUNS", "runs")) / "compare"
-    number = 1
-    while True:
-        folder = parent / (base if number == 1 else f"{base}-{number}")
-        if settings_of(folder) in (None, sweep.settings()):
-            return folder
-        number += 1
+    folders = numbered_folders("compare", base)
+    return next(folder for folder in folders if settings_of(folder) in (None, sweep.settings()))
 
 
 def _run(sweep: Sweep, folder: Path) -> None:

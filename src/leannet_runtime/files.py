@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import itertools
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from leannet_runtime.errors import UserError
 
-__all__ = ["cache_folder", "make_folder", "remove_leftovers", "write_file", "write_json", "write_text"]
+__all__ = [
+    "cache_folder",
+    "file_sha256",
+    "make_folder",
+    "numbered_folders",
+    "remove_leftovers",
+    "runs_folder",
+    "write_file",
+    "write_json",
+    "write_text",
+]
 
 _SUFFIXES = (".csv", ".json", ".safetensors", ".yaml")
 
@@ -77,6 +89,31 @@ def make_folder(path: Path) -> None:
             pass
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits; it is read in parts.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def runs_folder(verb: str) -> Path:
+    """Return where the runs of a verb lie: ``runs/VERB``, or below ``$LEANNET_RUNS`` instead of ``runs``."""
+    return Path(os.environ.get("LEANNET_RUNS", "runs")) / verb
+
+
+def numbered_folders(verb: str, name: str) -> Iterator[Path]:
+    """Yield ``runs/VERB/NAME``, ``NAME-2``, ``NAME-3`` and so on; whoever asks takes the first that suits."""
+    parent = runs_folder(verb)
+    yield parent / name
+    yield from (parent / f"{name}-{number}" for number in itertools.count(2))
 
 
 def cache_folder() -> Path:

@@ -1,11 +1,14 @@
 """Small sets of real form, made in the test's own folder."""
 
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from numbered_images import png
+
+from leannet.data import split as split_module
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -51,3 +54,17 @@ def make_parquet(tmp_path):
         return path
 
     return make
+
+
+@pytest.fixture
+def decodings(monkeypatch):
+    """Count how often each image is decoded."""
+    counts = Counter()
+    decode = split_module.decode_image
+
+    def counting(source, *, name=None, **options):
+        counts[name] += 1
+        return decode(source, name=name, **options)
+
+    monkeypatch.setattr(split_module, "decode_image", counting)
+    return counts

@@ -3,14 +3,13 @@
 import errno
 import os
 import shutil
-from collections import Counter, namedtuple
+from collections import namedtuple
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from leannet.data import MappedPixels, Reading, StreamedPixels, load_pixels, mapped, open_source
-from leannet.data import split as split_module
 from leannet_runtime.errors import UserError
 from leannet_runtime.files import cache_folder
 from leannet_runtime.preprocessing import Preprocessing
@@ -21,19 +20,6 @@ SMALL = Preprocessing(4, crop_pct=1.0)
 @pytest.fixture
 def root(make_folder):
     return make_folder({"train/a": 5, "train/b": 4, "test/a": 2, "test/b": 1})
-
-
-@pytest.fixture
-def decodings(monkeypatch):
-    counts = Counter()
-    decode = split_module.decode_image
-
-    def counting(source, *, name=None, **options):
-        counts[name] += 1
-        return decode(source, name=name, **options)
-
-    monkeypatch.setattr(split_module, "decode_image", counting)
-    return counts
 
 
 def load(source, preprocessing=SMALL, split="train", **options):

@@ -32,20 +32,6 @@ def root(make_folder):
     return root
 
 
-@pytest.fixture
-def decodings(monkeypatch):
-    """Count how often each image is decoded."""
-    counts = Counter()
-    decode = split_module.decode_image
-
-    def counting(source, *, name=None, **options):
-        counts[name] += 1
-        return decode(source, name=name, **options)
-
-    monkeypatch.setattr(split_module, "decode_image", counting)
-    return counts
-
-
 def test_scan_counts_names_and_leaves_out(root):
     scan = scan_source(open_source(root, bad_images="skip", workers=2))
     assert scan.rows == (

@@ -7,10 +7,11 @@ from leannet.data.mapped import MappedPixels
 from leannet.data.pixels import CachedPixels, Pixels, StreamedPixels
 from leannet.data.reading import BadImages, Reading
 from leannet.data.scan import Duplicate, Scan, ScanRow, scan_source
-from leannet.data.source import Source, open_source, with_validation
+from leannet.data.source import SPLIT_SEED, Source, open_source, with_validation
 from leannet.data.split import Split
 
 __all__ = [
+    "SPLIT_SEED",
     "Augmentation",
     "BadImages",
     "CachedPixels",

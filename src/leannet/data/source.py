@@ -21,13 +21,16 @@ from leannet.data.reading import BadImages, Reading
 from leannet.data.split import SPLITS, NamedImages, Split, some, split_word, stratified_split
 from leannet_runtime.errors import UserError
 
-__all__ = ["Source", "open_source", "with_validation"]
+__all__ = ["SPLIT_SEED", "Source", "open_source", "with_validation"]
 
 # The list that `datasets` looks for in a folder of images.
 METADATA = "metadata.csv"
 
 # Parquet files above this are mapped by `datasets` instead of read into memory.
 PARQUET_IN_MEMORY = 2 * 2**30  # bytes
+
+SPLIT_SEED = 0
+"""Of parts that are made: whatever seed a training has, what is held out from one is held out from all."""
 
 # Share of each class that is held out where there is only one part.
 HELD_OUT_SHARE = 0.2

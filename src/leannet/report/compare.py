@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import load, save
 from torch import nn
 
-from leannet.data import BadImages, Source, open_source
+from leannet.data import SPLIT_SEED, BadImages, Source, open_source
 from leannet.measure import MACS_RULE, Latency, measure_latency
 from leannet.models import check_name, create_network
 from leannet.report.runs import RunObserver, RunRecord, read_record, train_run
@@ -35,9 +35,6 @@ from leannet_runtime.files import make_folder, write_json, write_text
 __all__ = ["Observer", "Sweep", "compare", "settings_of"]
 
 LATENCY_ROUNDS = 30
-
-SPLIT_SEED = 0
-"""The held-out images stay the same, whatever seeds are asked for."""
 
 
 @dataclass(frozen=True)

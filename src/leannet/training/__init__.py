@@ -5,7 +5,7 @@ from leannet.training.environment import environment
 from leannet.training.evaluation import evaluate
 from leannet.training.loop import EpochRecord, Position, Trainer, seed_everything, train_network
 from leannet.training.model_folder import save_model_folder
-from leannet.training.network import check_network, label_names, make_network
+from leannet.training.network import check_network, label_names, make_network, try_out
 from leannet.training.optimizer import check_training
 from leannet.training.prepare import PreparedData, prepare_data, settle_recipe
 from leannet.training.recipe import Recipe, load_recipe, recipe_names
@@ -30,4 +30,5 @@ __all__ = [
     "seed_everything",
     "settle_recipe",
     "train_network",
+    "try_out",
 ]

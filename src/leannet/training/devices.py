@@ -15,8 +15,8 @@ from leannet_runtime import UserError
 
 __all__ = ["TRACKERS", "make_accelerator"]
 
-TRACKERS = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow", "trackio": "trackio"}
-"""Names of trackers, and the package that each needs."""
+TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
+"""Names of trackers, each that of the package it needs."""
 
 
 def make_accelerator(
@@ -40,9 +40,9 @@ def make_accelerator(
     for tracker in track:
         if tracker not in TRACKERS:
             raise UserError(f"unknown tracker {tracker}", "accelerate has no such", f"Choose {' or '.join(TRACKERS)}")
-        if find_spec(TRACKERS[tracker]) is None:
-            remedy = f"{Path(sys.executable).name} -m pip install {TRACKERS[tracker]}, or leave --track away"
-            raise UserError(f"cannot track with {tracker}", f"{TRACKERS[tracker]} is not installed", remedy)
+        if find_spec(tracker) is None:
+            remedy = f"{Path(sys.executable).name} -m pip install {tracker}, or leave --track away"
+            raise UserError(f"cannot track with {tracker}", f"{tracker} is not installed", remedy)
     cpu = device == "cpu" or not torch.cuda.is_available()
     half = "bf16" if cpu or torch.cuda.is_bf16_supported() else "fp16"
     return Accelerator(

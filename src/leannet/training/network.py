@@ -17,7 +17,7 @@ from leannet.models import create_network, is_model_folder
 from leannet.training.recipe import Recipe
 from leannet_runtime import UserError
 
-__all__ = ["check_network", "classifier_names", "label_names", "load_weights", "make_network"]
+__all__ = ["check_network", "classifier_names", "label_names", "load_weights", "make_network", "try_out"]
 
 
 def classifier_names(network: nn.Module) -> tuple[str, ...]:
@@ -100,18 +100,27 @@ def check_network(model: nn.Module, name: str, num_classes: int, img_size: int) 
     Raises:
         UserError: It cannot take such images, or gives something else.
     """
-    with evaluation_mode(model), torch.no_grad():
-        try:
-            answer = model(torch.zeros(1, 3, img_size, img_size))
-        except (RuntimeError, AssertionError, ValueError) as error:
-            why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(
-                f"{name} cannot take images of {img_size} pixels", why, "Choose another --img-size"
-            ) from error
+    answer = try_out(model, name, img_size)
     if not isinstance(answer, Tensor) or answer.shape != (1, num_classes):
         what = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
         why = f"it answers {what}, not (1, {num_classes})"
         raise UserError(f"{name} is no classifier", why, "Choose another network")
+
+
+def try_out(model: nn.Module, name: str, img_size: int) -> Any:
+    """Send an empty image through and return the answer, whatever it is; arguments as for `check_network`.
+
+    Raises:
+        UserError: The network cannot take such images.
+    """
+    # Not inference mode: what a network keeps from this pass could not take part in training.
+    with evaluation_mode(model), torch.no_grad():
+        try:
+            return model(torch.zeros(1, 3, img_size, img_size))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            what = f"{name} cannot take images of {img_size} pixels"
+            raise UserError(what, why, "Choose another --img-size") from error
 
 
 def load_weights(model: nn.Module, file: str) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from leannet_cli.choices import bad_images_choice
 from leannet_runtime.errors import UserError
+from leannet_runtime.files import numbered_folders
 
 if TYPE_CHECKING:
     from leannet.report.evaluation import Evaluation, EvaluationResult
@@ -62,8 +63,7 @@ def evaluate(
     name: Annotated[str | None, typer.Option("--name", help="NAME; that of the network's run by default.")] = None,
 ) -> None:
     """Judge a network on labelled images: accuracy with intervals, every class, calibration, what goes wrong."""
-    if bad_images not in ("error", "skip"):
-        raise UserError(f"--bad-images {bad_images}", "it is neither error nor skip", "Pass one of them")
+    damaged = bad_images_choice(bad_images)
     if min_acc is not None and not 0 <= min_acc <= 100:
         raise UserError(f"--min-acc {min_acc:g}", "it is not a percentage", "Pass a number from 0 to 100")
 
@@ -80,13 +80,14 @@ def evaluate(
         other=other,
         img_size=img_size,
         batch_size=batch_size,
-        bad_images="skip" if bad_images == "skip" else "error",
+        bad_images=damaged,
         ignore_unknown_classes=ignore_unknown_classes,
         device=device,
         workers=workers,
         channels_last=channels_last,
     )
-    folder = output or _new_folder(name or run_name(model))
+    folders = numbered_folders("evaluate", name or run_name(model))
+    folder = output or next(folder for folder in folders if not folder.exists())
     result = _run(evaluation, folder)
     if json_output:
         typer.echo((folder / "results.json").read_text(encoding="utf-8"), nl=False)
@@ -96,15 +97,6 @@ def evaluate(
     if min_acc is not None and top1 < min_acc:
         typer.echo(f"leannet: top-1 {top1:.2f} % is below --min-acc {min_acc:g}.", err=True)
         raise typer.Exit(EXIT_CHECK_FAILED)
-
-
-def _new_folder(name: str) -> Path:
-    """Return ``runs/evaluate/NAME``; with -2, -3 ... behind it where that is there already."""
-    parent = Path(os.environ.get("LEANNET_RUNS", "runs")) / "evaluate"
-    number = 1
-    while (folder := parent / (name if number == 1 else f"{name}-{number}")).exists():
-        number += 1
-    return folder
 
 
 def _run(evaluation: Evaluation, folder: Path) -> EvaluationResult:

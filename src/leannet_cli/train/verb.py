@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leannet_cli import recipe_options as options
+from leannet_cli.choices import bad_images_choice
 from leannet_runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -133,8 +134,7 @@ def train(
     if resume is not None:
         _resume(context, resume, free)
         return
-    if bad_images not in (None, "error", "skip"):
-        raise UserError(f"--bad-images {bad_images}", "it is neither error nor skip", "Pass one of them")
+    damaged = None if bad_images is None else bad_images_choice(bad_images)
 
     from leannet.training import load_recipe
     from leannet.training.runs import RunSettings, new_run_folder
@@ -148,7 +148,7 @@ def train(
     given = {
         "seed": seed,
         "val_fraction": val_fraction,
-        "bad_images": bad_images,
+        "bad_images": damaged,
         "weights": weights,
         "channels_last": channels_last,
         "compile": compile_network,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +11,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from leannet.measure import evaluation_mode
 from leannet.models import create_network
+from leannet.training import try_out
 from leannet_runtime import Preprocessing, UserError
+from leannet_runtime.files import file_sha256
 
 __all__ = ["SavedNetwork", "load_saved_network"]
 
@@ -123,23 +123,14 @@ def _check_weights(path: Path) -> str:
     try:
         with safe_open(path, framework="pt"):
             pass
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
+        return file_sha256(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot read {path}", _reason(error), "Copy or train it again") from error
-    return digest.hexdigest()
 
 
 def _try_out(folder: Path, model: nn.Module, img_size: int) -> int:
     """Send an image through and return the number of classes: better now than after reading all images."""
-    with evaluation_mode(model), torch.inference_mode():
-        try:
-            answer = model(torch.zeros(1, 3, img_size, img_size))
-        except (RuntimeError, AssertionError, ValueError) as error:
-            what = f"{folder} cannot take images of {img_size} pixels"
-            raise UserError(what, _reason(error), "Choose another --img-size") from error
+    answer = try_out(model, str(folder), img_size)
     if not isinstance(answer, torch.Tensor) or answer.ndim != 2 or answer.shape[1] < 2:
         shape = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
         why = f"it answers an image with {shape}, not with the logits of at least two classes"

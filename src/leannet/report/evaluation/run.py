@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from leannet.data import EvalBatches, Pixels, Source, load_pixels, open_source
+from leannet.data import SPLIT_SEED, EvalBatches, Pixels, Source, load_pixels, open_source
 from leannet.data.split import some, split_word
 from leannet.measure import measure_accuracy, measure_difference
 from leannet.report.evaluation.files import begin_folder, write_evaluation
@@ -22,9 +22,6 @@ from leannet.training import evaluate, make_accelerator
 from leannet_runtime import UserError
 
 __all__ = ["EvaluationObserver", "run_evaluation"]
-
-SPLIT_SEED = 0
-"""Where there is one part only, it must be divided as it was for training."""
 
 
 class EvaluationObserver(Protocol):

@@ -7,7 +7,6 @@ A run has two, ``last`` and the one before, ``previous``.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from leannet.training.checkpoints.packing import pack, unpack
 from leannet.training.model_folder import save_model_folder
 from leannet_runtime import UserError
-from leannet_runtime.files import make_folder, write_file, write_json, write_text
+from leannet_runtime.files import file_sha256, make_folder, write_file, write_json, write_text
 from leannet_runtime.preprocessing import Preprocessing
 
 __all__ = ["Checkpoint", "find_checkpoint", "keep_only", "load_checkpoint", "save_checkpoint"]
@@ -71,7 +70,7 @@ def save_checkpoint(
         write_file(unfinished / STATE, lambda path: save_file(tensors, path))
         write_json(unfinished / VALUES, packed)
         files = sorted(path.name for path in unfinished.iterdir())
-        write_text(unfinished / SUMS, "".join(f"{_sha256(unfinished / name)}  {name}\n" for name in files))
+        write_text(unfinished / SUMS, "".join(f"{file_sha256(unfinished / name)}  {name}\n" for name in files))
         _synchronise(unfinished)
     except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -118,7 +117,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         path = folder / name
         if not path.is_file():
             raise _damaged(folder, f"{path} is missing")
-        if _sha256(path) != expected:
+        if file_sha256(path) != expected:
             raise _damaged(folder, f"{path} is not what was written (its SHA-256 differs)")
     values = json.loads((folder / VALUES).read_text(encoding="utf-8"))
     return Checkpoint(load_file(folder / WEIGHTS), unpack(values, load_file(folder / STATE)))
@@ -144,14 +143,6 @@ def _damaged(folder: Path, why: str) -> UserError:
     else:
         remedy = "There is no other checkpoint of this run: train anew"
     return UserError(f"cannot use the checkpoint {folder}", why, remedy)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _synchronise(folder: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from leannet.measure import wilson_interval
 from leannet_runtime.files import write_text
 
-__all__ = ["EpochRow", "Judgement", "judge", "read_rows", "write_rows"]
+__all__ = ["EpochRow", "Judgement", "judge", "write_rows"]
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,6 @@ def write_rows(path: Path, rows: list[EpochRow]) -> None:
     writer.writerow(field.name for field in fields(EpochRow))
     writer.writerows([_cell(value) for value in asdict(row).values()] for row in rows)
     write_text(path, text.getvalue())
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read ``results.csv``; nothing where there is none."""
-    if not path.is_file():
-        return []
-    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
 
 
 def _cell(value: float | None) -> str:

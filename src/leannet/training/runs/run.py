@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import nn
 
-from leannet.data import open_source, with_validation
+from leannet.data import SPLIT_SEED, open_source, with_validation
 from leannet.measure import count_macs, count_parameters
 from leannet.models import check_name, create_network, default_img_size, is_model_folder
 from leannet.training.checkpoints import keep_only, load_checkpoint, save_checkpoint
@@ -30,10 +30,7 @@ from leannet_runtime import UserError
 from leannet_runtime.files import make_folder, remove_leftovers, write_json, write_text
 from leannet_runtime.preprocessing import Preprocessing
 
-__all__ = ["SPLIT_SEED", "RunObserver", "train"]
-
-SPLIT_SEED = 0
-"""Parts that are made stay the same, whatever seed a run has: what was held out from one was from all."""
+__all__ = ["RunObserver", "train"]
 
 
 class RunObserver(Protocol):

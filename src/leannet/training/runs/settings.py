@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from leannet.data import BadImages
 from leannet.training.checkpoints import find_checkpoint
 from leannet.training.recipe import Recipe
 from leannet_runtime import UserError
+from leannet_runtime.files import numbered_folders, runs_folder
 
 __all__ = ["RunSettings", "new_run_folder", "newest_run", "read_settings"]
 
@@ -95,12 +95,8 @@ def new_run_folder(model: str, data: str, name: str | None = None) -> Path:
         data: For the same.
         name: Another name.
     """
-    base = name or f"{_short(model)}-{_short(data)}"
-    parent = _runs()
-    number = 1
-    while (folder := parent / (base if number == 1 else f"{base}-{number}")).exists():
-        number += 1
-    return folder
+    folders = numbered_folders("train", name or f"{_short(model)}-{_short(data)}")
+    return next(folder for folder in folders if not folder.exists())
 
 
 def newest_run() -> Path:
@@ -109,20 +105,17 @@ def newest_run() -> Path:
     Raises:
         UserError: There is none.
     """
-    found = [(folder, find_checkpoint(folder)) for folder in _runs().glob("*") if (folder / ARGUMENTS).is_file()]
+    runs = runs_folder("train")
+    found = [(folder, find_checkpoint(folder)) for folder in runs.glob("*") if (folder / ARGUMENTS).is_file()]
     open_runs = [
         (checkpoint.stat().st_mtime if checkpoint else (folder / ARGUMENTS).stat().st_mtime, folder)
         for folder, checkpoint in found
         if not (folder / RESULTS).is_file()
     ]
     if not open_runs:
-        why = f"{_runs()} holds no unfinished run" if found else f"{_runs()} holds no run"
+        why = f"{runs} holds no unfinished run" if found else f"{runs} holds no run"
         raise UserError("nothing to resume", why, "Name the folder: --resume RUN")
     return max(open_runs)[1]
-
-
-def _runs() -> Path:
-    return Path(os.environ.get("LEANNET_RUNS", "runs")) / "train"
 
 
 def _short(text: str) -> str:
