@@ -9,11 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
+from leannet_cli.calibrate import calibrate
 from leannet_cli.compare import compare
 from leannet_cli.evaluate import evaluate
 from leannet_cli.models import models
 from leannet_cli.profile import profile
-from leannet_cli.train import NEWEST, train
+from leannet_cli.reproduce import reproduce
+from leannet_cli.train import NEWEST, search_alpha, train
 from leannet_runtime.errors import UserError
 from leannet_runtime.version import __version__
 
@@ -40,7 +42,7 @@ def _interruptible(verb: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for verb in (models, profile, compare, train, evaluate):
+for verb in (models, profile, compare, train, search_alpha, evaluate, calibrate, reproduce):
     app.command()(_interruptible(verb))
 app.command("val", hidden=True)(_interruptible(evaluate))  # what others call it
 

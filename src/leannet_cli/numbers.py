@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["bytes_text", "count_text", "duration_text"]
+import re
+
+from leannet_runtime.errors import UserError
+
+__all__ = ["bytes_text", "count_text", "count_value", "duration_text"]
 
 
 def count_text(value: float) -> str:
@@ -11,6 +15,18 @@ def count_text(value: float) -> str:
         if value >= size:
             return f"{value / size:.{2 if value / size < 100 else 1}f} {unit}"
     return f"{value:.0f}"
+
+
+def count_value(text: str, option: str) -> float:
+    """Read a count as people write it: 40M, 1.2G, 40e6, 300k.
+
+    Raises:
+        UserError: It is none; `option` says where it was given.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*([kMG]?)", text.strip())
+    if match is None:
+        raise UserError(f"{option} {text}", "not a count", "Pass 40M, 1.2G or 40000000, say")
+    return float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[match[2]]
 
 
 def bytes_text(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,24 +24,37 @@ def profile(
         bool | None,
         typer.Option("--small-input/--no-small-input", help="Total stride 8; by default below 64 pixels."),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Images on which to measure how far the gates are open; for model folders of such networks."),
+    ] = None,
     per_layer: Annotated[bool, typer.Option("--per-layer", help="Show every layer.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show parameters, MACs, activations and memory, with the published figures beside them."""
+    """Show parameters, MACs, activations and memory, with the published figures beside them.
+
+    Of networks with exits, also what an image costs that leaves at each.
+    """
     import json
 
-    results = [_profile(name, num_classes, img_size, small_input) for name in names]
+    results = [_profile(name, num_classes, img_size, small_input, data) for name in names]
     if json_output:
         typer.echo(json.dumps([_as_json(result, per_layer) for result in results], indent=2))
     else:
         _print(results, per_layer)
 
 
-def _profile(name: str, num_classes: int | None, img_size: int | None, small_input: bool | None) -> dict[str, Any]:
+def _profile(
+    name: str, num_classes: int | None, img_size: int | None, small_input: bool | None, data: str | None
+) -> dict[str, Any]:
     from leannet.measure import profile_network
-    from leannet.models import create_network, default_img_size
+    from leannet.models import create_network, default_img_size, is_model_folder
+    from leannet_cli.profile_exits import measure_gates, profile_exits
     from leannet_runtime import UserError
 
+    if data is not None and not is_model_folder(name):
+        why = "gates that have not learned are open by chance"
+        raise UserError(f"--data with {name}", why, "Give a model folder, or leave --data away")
     size = img_size or default_img_size(name)
     model = create_network(name, num_classes=num_classes, img_size=size, small_input=small_input)
     channels = int(getattr(model, "in_chans", 3))
@@ -50,7 +64,14 @@ def _profile(name: str, num_classes: int | None, img_size: int | None, small_inp
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{name} cannot take images of {size} pixels", why, "Choose another --img-size") from error
     classes = int(getattr(model, "num_classes", num_classes or 1000))
-    return {"name": name, "img_size": size, "num_classes": classes, "profile": measured}
+    result = {"name": name, "img_size": size, "num_classes": classes, "profile": measured}
+    gates = None if data is None else measure_gates(model, Path(name), data, size)
+    own_name = str(getattr(model, "pretrained_cfg", {}).get("architecture", name))
+    if exits := profile_exits(model, own_name, size, gates and gates["open"]):
+        result["exits"] = exits
+    if gates is not None:
+        result["gates"] = gates
+    return result
 
 
 def _published(result: dict[str, Any], quantity: str, measured: float) -> list[dict[str, Any]]:
@@ -107,6 +128,7 @@ def _print(results: list[dict[str, Any]], per_layer: bool) -> None:
     from leannet.measure import MACS_RULE
     from leannet_cli.console import make_console
     from leannet_cli.numbers import bytes_text, count_text
+    from leannet_cli.profile_exits import print_exits
 
     console = make_console()
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -128,6 +150,8 @@ def _print(results: list[dict[str, Any]], per_layer: bool) -> None:
     console.print(table)
     for result in results:
         _print_published(console, result)
+        if "exits" in result:
+            print_exits(console, result["name"], result["exits"], result.get("gates"))
         if result["profile"].uncounted:
             console.print(f"{result['name']}: not counted: {', '.join(result['profile'].uncounted)}", style="yellow")
         if per_layer:

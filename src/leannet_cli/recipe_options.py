@@ -74,6 +74,13 @@ Freeze = Annotated[bool | None, _option("freeze", "--freeze/--no-freeze")]
 TeacherName = Annotated[str | None, _option("teacher")]
 DistillAlpha = Annotated[float | None, _option("distill_alpha")]
 DistillTemperature = Annotated[float | None, _option("distill_temperature")]
+Exits = Annotated[str | None, _option("exits")]
+ExitHeadName = Annotated[str | None, _option("exit_head")]
+ExitLossName = Annotated[str | None, _option("exit_loss")]
+ExitDistillAlpha = Annotated[float | None, _option("exit_distill_alpha")]
+ExitDistillTemperature = Annotated[float | None, _option("exit_distill_temperature")]
+ExitFeatureWeight = Annotated[float | None, _option("exit_feature_weight")]
+GateAlpha = Annotated[float | None, _option("gate_alpha")]
 SmallInput = Annotated[bool | None, _option("small_input", "--small-input/--no-small-input")]
 
 

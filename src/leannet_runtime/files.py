@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
+import io
 import itertools
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ __all__ = [
     "numbered_folders",
     "remove_leftovers",
     "runs_folder",
+    "write_csv",
     "write_file",
     "write_json",
     "write_text",
@@ -70,6 +73,15 @@ def remove_leftovers(folder: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file (see `write_file`)."""
     write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a table with a head (see `write_file`); its lines end with a line feed, whatever the system."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text(path, table.getvalue())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-VERBS = ("models", "profile", "compare", "train", "evaluate")
+VERBS = ("models", "profile", "compare", "train", "search-alpha", "evaluate", "calibrate", "reproduce")
 SLOW_TO_IMPORT = {"torch", "torchvision", "timm", "rich", "numpy", "PIL", "sklearn", "datasets", "accelerate"}
 START = "import sys; from leannet_cli.main import main; sys.argv[0] = 'leannet'; main()"
 
@@ -31,7 +31,7 @@ def test_help_and_version_do_not_import_torch(arguments):
 
 def test_help_lists_the_verbs():
     _, out, _, _ = run("--help")
-    listed = re.findall(r"^  (\w+) ", out.partition("Commands:")[2], flags=re.MULTILINE)
+    listed = re.findall(r"^  ([\w-]+) ", out.partition("Commands:")[2], flags=re.MULTILINE)
     assert tuple(listed) == VERBS
 
 

@@ -169,3 +169,12 @@ def test_trackers_that_are_not_there_are_refused(trees, tmp_path):
         assert said.startswith(f"leannet: cannot track with {name}: {name} is not installed. ")
         assert said.endswith(f"-m pip install {name}, or leave --track away.")
     assert not (tmp_path / "runs").exists()
+
+
+def test_nesterov_without_momentum_is_refused(trees, tmp_path):
+    said = refusal("train", SMALLEST, "--data", trees, *QUICK, "--opt", "sgd", "--momentum", 0)
+    assert said == (
+        "leannet: cannot use optimizer sgd with momentum 0: timm's sgd is the one with Nesterov momentum, which needs "
+        "some. Pass --opt momentum, which is SGD and takes 0 too, or --momentum 0.9, say."
+    )
+    train(trees, tmp_path / "out", "--opt", "momentum", "--momentum", 0)  # the remedy is one

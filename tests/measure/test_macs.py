@@ -7,22 +7,25 @@ import torch.nn.functional as F
 from torch import nn
 
 import leannet
+from leannet.blocks import MultiScaleConv2d
 from leannet.measure import count_macs, count_parameters
+
+CONVOLUTIONS = (nn.Conv2d, MultiScaleConv2d)
 
 
 def macs_of_layers(model, images):
-    """Every output of a convolution or linear layer costs the weights that it is made of."""
+    """Every output of a convolution or linear layer costs the weights that it is made of: of EMGNet's the ring too."""
     total = 0
 
     def note(module, _, output):
         nonlocal total
         weights = module.weight[0].numel()
         positions = (
-            output.numel() // module.weight.shape[0] if isinstance(module, nn.Conv2d) else output.shape[:-1].numel()
+            output.numel() // module.weight.shape[0] if isinstance(module, CONVOLUTIONS) else output.shape[:-1].numel()
         )
         total += positions * module.weight.shape[0] * weights
 
-    hooks = [m.register_forward_hook(note) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    hooks = [m.register_forward_hook(note) for m in model.modules() if isinstance(m, (*CONVOLUTIONS, nn.Linear))]
     with torch.no_grad():
         model.eval()(images)
     for hook in hooks:

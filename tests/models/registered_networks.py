@@ -72,6 +72,12 @@ def network(name):
     return with_history(make(name), images(name, batch=8, seed=1)).requires_grad_(False)
 
 
+def classifiers(model):
+    """Names of the linear layers that answer; of a network with exits the last one's first."""
+    named = model.pretrained_cfg["classifier"]
+    return (named,) if isinstance(named, str) else tuple(named)
+
+
 def feature_maps(model, batch):
     """What every module of `feature_info` answers, in order."""
     maps = {}

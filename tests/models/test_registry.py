@@ -3,7 +3,7 @@
 import pytest
 import timm
 import torch
-from registered_networks import CLASSES, every_network, has_fixed_size, images, make, network
+from registered_networks import CLASSES, classifiers, every_network, has_fixed_size, images, make, network
 from torch import nn
 
 
@@ -125,7 +125,11 @@ def test_first_convolution_and_classifier_are_the_ones_named(name):
     convolutions = [m for m in called if isinstance(m, nn.Conv2d)]
     linear = [m for m in called if isinstance(m, nn.Linear)]
     assert model.get_submodule(model.pretrained_cfg["first_conv"]) is convolutions[0]
-    assert model.get_submodule(model.pretrained_cfg["classifier"]) is model.get_classifier() is linear[-1]
+    named = [model.get_submodule(classifier) for classifier in classifiers(model)]
+    assert named[0] is model.get_classifier() is linear[-1]
+    # No classifier stays unnamed, or its weights would not be left out where the number of classes changes.
+    answering = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == CLASSES]
+    assert {id(classifier) for classifier in named} == {id(classifier) for classifier in answering}
 
 
 @every_network

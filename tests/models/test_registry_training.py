@@ -5,14 +5,17 @@ import copy
 import pytest
 import timm.optim
 import torch
-from registered_networks import every_network, images, make, network
+from registered_networks import classifiers, every_network, images, make, network
 from timm.models import group_parameters
 from timm.utils import ModelEmaV3
 from torch import nn
 
+from leannet.models import has_exits
+
 
 def gradients(model, batch):
-    loss = model(batch).square().mean()
+    answers = model.forward_exits(batch) if has_exits(model) else [model(batch)]
+    loss = sum(answer.square().mean() for answer in answers)
     loss.backward()
     return loss.detach(), {key: parameter.grad for key, parameter in model.named_parameters()}
 
@@ -73,7 +76,7 @@ def test_layers_get_learning_rates_that_fall_from_head_to_stem(name):
             scales[id(parameter)] = group["lr_scale"]
     assert scales.keys() == {id(parameter) for parameter in model.parameters()}
     facts = model.pretrained_cfg
-    assert scales[id(model.get_submodule(facts["classifier"]).weight)] == 1
+    assert all(scales[id(model.get_submodule(classifier).weight)] == 1 for classifier in classifiers(model))
     first = scales[id(model.get_submodule(facts["first_conv"]).weight)]
     assert first == min(scales.values())
     assert len(set(scales.values())) > 5
@@ -88,7 +91,7 @@ def test_parameters_are_grouped_in_the_order_in_which_they_are_used(name, coarse
     assert sorted(groups) == sorted(keys)
     facts = model.pretrained_cfg
     assert groups[f"{facts['first_conv']}.weight"] == 0
-    assert groups[f"{facts['classifier']}.weight"] == max(groups.values())
+    assert {groups[f"{classifier}.weight"] for classifier in classifiers(model)} == {max(groups.values())}
     assert [groups[key] for key in keys] == sorted(groups.values())
 
 

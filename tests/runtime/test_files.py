@@ -1,5 +1,6 @@
 """Files are whole or absent, whatever happens while they are written."""
 
+import csv
 import errno
 import json
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from leannet_runtime.errors import UserError
-from leannet_runtime.files import make_folder, write_file, write_json, write_text
+from leannet_runtime.files import make_folder, write_csv, write_file, write_json, write_text
 
 
 def names(folder):
@@ -28,6 +29,19 @@ def test_text_and_json(tmp_path):
     write_text(tmp_path / "a.txt", "new")
     assert (tmp_path / "a.txt").read_text() == "new"
     assert names(tmp_path) == ["a.json", "a.txt"]
+
+
+def test_table_is_read_back(tmp_path):
+    columns, rows = ("image", "größe, px"), [('a "quoted", name', "1.50"), ("two\nlines", ""), ("ü", "7")]
+    write_csv(tmp_path / "a.csv", columns, (list(row) for row in rows))
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        assert [tuple(row) for row in csv.reader(file)] == [columns, *rows]
+    plain = b'image,px\n"a, b",7\nc,\n'
+    write_csv(tmp_path / "a.csv", ["image", "px"], [("a, b", 7), ("c", None)])
+    assert (tmp_path / "a.csv").read_bytes() == plain
+    write_csv(tmp_path / "a.csv", ["image"], [])
+    assert (tmp_path / "a.csv").read_bytes() == b"image\n"
+    assert names(tmp_path) == ["a.csv"]
 
 
 @pytest.mark.parametrize(

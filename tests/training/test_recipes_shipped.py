@@ -25,7 +25,7 @@ PAPERS = [name for name in recipe_names() if "source" in written(name)]
 
 def test_recipes_are_found():
     assert {"default", "digits", "dmp", "finetune", "quick"} <= set(recipe_names())
-    assert {"cse", "dmp", "emgnet", "sm_v2"} <= set(PAPERS)
+    assert {"cse", "dmp", "emgnet", "scan", "sd_resnet", "sm_v2"} <= set(PAPERS)
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -9,14 +9,26 @@ from leannet.blocks.duplicate_max_pooling import (
     fuse_duplicate,
     plane_order,
 )
+from leannet.blocks.efficient_multi_scale import (
+    ChannelGate,
+    EMGModule,
+    MultiScaleConv2d,
+    SurrogateStep,
+    gate_regularisation,
+)
 
 __all__ = [
+    "ChannelGate",
     "ChannelMaxPool",
     "ChannelSqueezeExcitation",
     "Duplicate",
     "DuplicatePlanes",
+    "EMGModule",
+    "MultiScaleConv2d",
     "PlaneMaxPool",
+    "SurrogateStep",
     "fuse_duplicate",
+    "gate_regularisation",
     "plane_order",
     "stack_channels",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +87,11 @@ def count_macs(model: nn.Module, images: Tensor) -> MacsCount:
         for parameter in trainable:  # the counter hooks whatever wants a gradient, and fails on views of parameters
             parameter.requires_grad_(False)
         # Not inference_mode: operators dispatched there are invisible to the counter.
-        with evaluation_mode(model), torch.no_grad(), counter, witness:
+        with ExitStack() as forms, evaluation_mode(model), torch.no_grad(), counter, witness:
+            for module in model.modules():
+                # A layer that computes more than its method needs (a masked form, say) brings the form that counts.
+                if (counted_form := getattr(module, "counted_form", None)) is not None:
+                    forms.enter_context(counted_form())
             model(images)
     finally:
         for parameter in trainable:

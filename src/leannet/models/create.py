@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,28 @@ from timm.models import PretrainedCfg, get_pretrained_cfg, is_model, model_entry
 from torch import nn
 
 from leannet.models.adapted import TORCHVISION
+from leannet.models.parts.model_config import CONFIG, read_model_config, unusable_config
 from leannet.models.small_input import SMALL_INPUT_BELOW
 from leannet_runtime import UserError
 
 __all__ = ["check_name", "create_network", "default_img_size", "is_model_folder", "known_networks", "leannet_networks"]
 
 
+_FOR_MODEL_FOLDERS = ("adapted", "with_exits")
+"""What timm's registry must know to rebuild a saved network, and nobody needs to name."""
+
+
 def leannet_networks() -> list[str]:
     """List the names of leannet's own networks, sorted."""
     names = timm.list_models("*")
-    return [name for name in names if _is_own(name) and name != "adapted"]
+    return [name for name in names if _is_own(name) and name not in _FOR_MODEL_FOLDERS]
 
 
 def known_networks() -> list[str]:
     """List every name that `create_network` takes: timm's with leannet's, then torchvision's with their prefix."""
     others = torchvision.models.list_models(module=torchvision.models)
-    return [*(name for name in timm.list_models() if name != "adapted"), *(TORCHVISION + name for name in others)]
+    own = [name for name in timm.list_models() if name not in _FOR_MODEL_FOLDERS]
+    return own + [TORCHVISION + name for name in others]
 
 
 def _is_own(name: str) -> bool:
@@ -47,7 +52,7 @@ def _facts(name: str) -> PretrainedCfg:
 
 def is_model_folder(name: str) -> bool:
     """Say whether this is a folder that training wrote (or timm, or the Hub)."""
-    return (Path(name) / "config.json").is_file()
+    return (Path(name) / CONFIG).is_file()
 
 
 def check_name(name: str) -> None:
@@ -81,13 +86,11 @@ def default_img_size(name: str) -> int:
     """Return the side, in pixels, of the image for which a network is meant."""
     check_name(name)
     if is_model_folder(name):
+        config = read_model_config(name)
         try:
-            config = json.loads((Path(name) / "config.json").read_text(encoding="utf-8"))
             return int(config["pretrained_cfg"]["input_size"][-1])
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(
-                f"cannot read {name}/config.json", str(error), "Give a folder that training wrote"
-            ) from error
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise unusable_config(name, "its pretrained_cfg has no input_size") from error
     if name.startswith(TORCHVISION):
         return 299 if name == "torchvision/inception_v3" else 224
     return int(_facts(name).input_size[-1])

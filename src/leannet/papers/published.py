@@ -1,9 +1,10 @@
 """What the papers print, and what can be worked out from them, read from the YAML files beside this module.
 
-Each file is one paper: a head, the rows of `figures` (what the paper prints, or what was read off its plots) and the
-rows of `computed` (what follows from its tables by arithmetic). A row gives its number as text, so that the places
-which the paper prints are kept; value and precision are worked out from that text. Rows that share fields take
-them from a mapping under `common` by a YAML merge key. A new paper is a new file; no code names any of them.
+Each file is one paper: a head, the rows of `figures` (what the paper prints, or what was read off its plots), the rows
+of `computed` (what follows from its tables by arithmetic), and its claims (`leannet.papers.claims`). A row gives
+its number as text, so that the places which the paper prints are kept; value and precision are worked out from that
+text. Rows that share fields take them from a mapping under `common` by a YAML merge key. A new paper is a new file; no
+code names any of them.
 """
 
 from __future__ import annotations
@@ -191,7 +192,7 @@ def parse_paper(text: str, file: str) -> Paper:
         head = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"{file}: not valid YAML: {error}") from error
-    _check_fields(head, _HEAD, required=_HEAD.keys() - {"common"}, where=file)
+    _check_fields(head, _HEAD, required=_HEAD.keys() - {"common", "claims"}, where=file)
     for quantity, unit in head["units"].items():
         _check_unit(quantity, unit, where=f"{file}, units")
     figures, computed = (
@@ -204,7 +205,7 @@ def parse_paper(text: str, file: str) -> Paper:
 
 _HEAD: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("identifier", "title", "affiliation"), (str,)),
-    **dict.fromkeys(("authors", "figures", "computed"), (list,)),
+    **dict.fromkeys(("authors", "figures", "computed", "claims"), (list,)),
     **dict.fromkeys(("units", "common"), (dict,)),
     "year": (int, NoneType),
 }

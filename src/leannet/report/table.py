@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -12,7 +10,7 @@ from typing import Any
 
 from leannet.measure import Interval, Latency, seeds_interval, wilson_interval
 from leannet.report.runs import RunRecord
-from leannet_runtime.files import write_json, write_text
+from leannet_runtime.files import write_csv, write_json
 
 __all__ = ["PARETO_RULE", "ComparisonRow", "comparison_rows", "write_results"]
 
@@ -107,12 +105,8 @@ def write_results(rows: Sequence[ComparisonRow], folder: Path, circumstances: Ma
         folder: Where.
         circumstances: Data, recipe and notes, for the JSON file.
     """
-    table = io.StringIO()
     lines = [_flat(row) for row in rows]
-    writer = csv.DictWriter(table, fieldnames=list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    write_text(folder / "results.csv", table.getvalue())
+    write_csv(folder / "results.csv", lines[0], (line.values() for line in lines))
     write_json(
         folder / "results.json",
         {"pareto_rule": PARETO_RULE, **circumstances, "rows": [asdict(row) for row in rows]},

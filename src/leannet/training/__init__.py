@@ -9,12 +9,14 @@ from leannet.training.network import check_network, label_names, make_network, t
 from leannet.training.optimizer import check_training
 from leannet.training.prepare import PreparedData, prepare_data, settle_recipe
 from leannet.training.recipe import Recipe, load_recipe, recipe_names
+from leannet.training.saved_network import SavedNetwork, load_saved_network, run_name
 
 __all__ = [
     "EpochRecord",
     "Position",
     "PreparedData",
     "Recipe",
+    "SavedNetwork",
     "Trainer",
     "check_network",
     "check_training",
@@ -22,10 +24,12 @@ __all__ = [
     "evaluate",
     "label_names",
     "load_recipe",
+    "load_saved_network",
     "make_accelerator",
     "make_network",
     "prepare_data",
     "recipe_names",
+    "run_name",
     "save_model_folder",
     "seed_everything",
     "settle_recipe",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import ProjectConfiguration
+from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration
 
 from leannet_runtime import UserError
 
@@ -17,6 +18,10 @@ __all__ = ["TRACKERS", "make_accelerator"]
 
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
 """Names of trackers, each that of the package it needs."""
+
+# The first process may read the images and fill the caches for hours, and the others wait for it in an exchange, which
+# torch would end after 10 minutes on GPUs and 30 on CPUs. A process that dies is noticed by the launcher, not by this.
+PATIENCE = timedelta(hours=12)
 
 
 def make_accelerator(
@@ -49,6 +54,7 @@ def make_accelerator(
         cpu=cpu,
         mixed_precision=half if amp else "no",
         log_with=list(track) or None,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         project_config=ProjectConfiguration(
             str(folder) if folder else None, logging_dir=str(folder) if folder else None
         ),

@@ -17,9 +17,10 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from leannet.data import TrainBatches
+from leannet.models import AllExits, has_exits
 from leannet.training.distributed import GlobalBatchNorm, synchronise_batch_norm
 from leannet.training.losses import TrainingLoss, class_weights
-from leannet.training.network import classifier_names
+from leannet.training.network import learned_when_frozen
 from leannet.training.optimizer import make_optimizer
 from leannet.training.recipe import Recipe
 from leannet_runtime import UserError
@@ -111,7 +112,8 @@ class Trainer:
         self.average = ModelEmaV3(self.network, recipe.model_ema_decay, use_warmup=True) if recipe.model_ema else None
         optimizer, self.scheduler, self.epochs = make_optimizer(self.network, recipe, self.updates_per_epoch)
         self._bare_optimizer = optimizer
-        compiled = torch.compile(self.network) if self.compile else self.network
+        learner = AllExits(self.network) if has_exits(self.network) else self.network
+        compiled = torch.compile(learner) if self.compile else learner
         self.wrapped, self.optimizer = self.accelerator.prepare(compiled, optimizer)
         counts = self.batches.labels.bincount(minlength=self.num_classes).tolist()
         weights = class_weights(counts, recipe.class_weights)
@@ -252,14 +254,14 @@ def _training_mode(network: nn.Module, freeze: bool) -> None:
     network.train(not freeze)
     if freeze:
         for name, module in network.named_modules():
-            if name.startswith(classifier_names(network)):
+            if name.startswith(learned_when_frozen(network)):
                 module.train()
 
 
 def _freeze(network: nn.Module) -> None:
     """Let only the classifier learn."""
     for name, weight in network.named_parameters():
-        weight.requires_grad_(name.startswith(classifier_names(network)))
+        weight.requires_grad_(name.startswith(learned_when_frozen(network)))
 
 
 def train_network(

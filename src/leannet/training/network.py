@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,24 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from leannet.measure import evaluation_mode
-from leannet.models import create_network, is_model_folder
+from leannet.models import AttachedExits, attach_exits, create_network, is_model_folder, read_model_config
 from leannet.training.recipe import Recipe
 from leannet_runtime import UserError
 
-__all__ = ["check_network", "classifier_names", "label_names", "load_weights", "make_network", "try_out"]
+__all__ = [
+    "check_network",
+    "classifier_names",
+    "label_names",
+    "learned_when_frozen",
+    "load_weights",
+    "make_network",
+    "try_out",
+]
+
+
+def learned_when_frozen(network: nn.Module) -> tuple[str, ...]:
+    """Return the names of what learns when everything else is frozen: the classifiers, or exits that were attached."""
+    return network.trained_when_frozen if isinstance(network, AttachedExits) else classifier_names(network)
 
 
 def classifier_names(network: nn.Module) -> tuple[str, ...]:
@@ -26,18 +38,14 @@ def classifier_names(network: nn.Module) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def label_names(folder: str) -> tuple[str, ...] | None:
+def label_names(folder: str | Path) -> tuple[str, ...] | None:
     """Return the class names in a model folder, None if it has none.
 
     Raises:
         UserError: Its config.json cannot be read.
     """
-    try:
-        config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-        names = config.get("label_names")
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"cannot read {folder}/config.json", str(error), "Give a folder that training wrote") from error
-    return tuple(names) if isinstance(names, list) else None
+    names = read_model_config(folder).get("label_names")
+    return tuple(map(str, names)) if isinstance(names, list) else None
 
 
 def make_network(
@@ -85,7 +93,24 @@ def make_network(
             notes.append(_replaced(len(known) if known else _published_classes(name, folder), count))
     if weights is not None:
         notes += load_weights(model, weights)
+    if recipe.exits is not None:
+        model = _with_exits(model, recipe, new_classifier=known != class_names)
+        notes.append(f"exits after {', '.join(model.stages)}")
     return model, tuple(notes)
+
+
+def _with_exits(model: nn.Module, recipe: Recipe, new_classifier: bool) -> AttachedExits:
+    """Attach the exits that a recipe names."""
+    assert recipe.exits is not None
+    if recipe.exit_head == "linear" and recipe.exit_loss != "sum":
+        why = "it compares what the exits see, which linear heads leave at different sizes"
+        raise UserError(f"--exit-loss {recipe.exit_loss} with --exit-head linear", why, "Choose another head, or sum")
+    named = [stage.strip() for stage in recipe.exits.split(",") if stage.strip()]
+    stages = None if named == ["auto"] else named
+    network = attach_exits(model, stages, recipe.exit_head, freeze=recipe.freeze, img_size=recipe.img_size)
+    if new_classifier:  # what nobody has trained must learn
+        network.trained_when_frozen = ("exits", *classifier_names(network))
+    return network
 
 
 def check_network(model: nn.Module, name: str, num_classes: int, img_size: int) -> None:
@@ -177,8 +202,7 @@ def _read_weights(file: str) -> dict[str, Tensor]:
 def _published_classes(name: str, folder: bool) -> int:
     """Return the number of classes of the weights that a network comes with."""
     if folder:
-        config = json.loads((Path(name) / "config.json").read_text(encoding="utf-8"))
-        return int(config.get("num_classes", 0))
+        return int(read_model_config(name).get("num_classes", 0))
     return 1000
 
 

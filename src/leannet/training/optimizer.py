@@ -49,6 +49,12 @@ def make_optimizer(model: nn.Module, recipe: Recipe, updates_per_epoch: int) -> 
         if scheduler is None:
             raise ValueError(f"{recipe.sched} is no schedule")
     except (AssertionError, KeyError, ValueError) as error:
+        if recipe.momentum == 0 and "nesterov" in str(error).lower():
+            raise UserError(
+                f"cannot use optimizer {recipe.opt} with momentum 0",
+                f"timm's {recipe.opt} is the one with Nesterov momentum, which needs some",
+                "Pass --opt momentum, which is SGD and takes 0 too, or --momentum 0.9, say",
+            ) from error
         raise UserError(
             f"cannot use optimizer {recipe.opt} with schedule {recipe.sched}",
             str(error) or "timm does not know them",

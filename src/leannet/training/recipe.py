@@ -103,6 +103,27 @@ class Recipe:
     distill_temperature: float = 4.0
     """Temperature that softens both networks' probabilities for the comparison."""
 
+    exits: str | None = None
+    """Attach exits to the network: names of stages as in feature_info, with commas between, or auto."""
+
+    exit_head: str = "simple"
+    """What attached exits are made of: simple, linear, bottleneck (SD-ResNet's) or attention (SCAN's)."""
+
+    exit_loss: str = "sum"
+    """How exits learn: sum of their cross-entropies, self_distillation from the last exit, or scan."""
+
+    exit_distill_alpha: float = 0.1
+    """Share of the last exit's probabilities in what the exits before it learn."""
+
+    exit_distill_temperature: float = 3.0
+    """Temperature of that."""
+
+    exit_feature_weight: float = 1e-6
+    """Weight of the squared distance between the features of an exit and those of the last."""
+
+    gate_alpha: float = 0.0
+    """Weight of the loss that closes the gates of EMGNet (alpha of its equation 7)."""
+
     hflip: float = 0.5
     """Probability of a flip from left to right (never where that changes the label)."""
 
@@ -182,13 +203,22 @@ _BOUNDS = (
     ("model_ema_decay", 0, 1),
     ("distill_alpha", 0, 1),
     ("distill_temperature", 1e-3, 1e3),
+    ("exit_distill_alpha", 0, 1),
+    ("exit_distill_temperature", 1e-3, 1e3),
+    ("exit_feature_weight", 0, 1e3),
+    ("gate_alpha", 0, 1e3),
     ("hflip", 0, 1),
     ("padding", 0, 64),
     ("scale_min", 0.01, 1),
     ("reprob", 0, 1),
 )
 
-_CHOICES = {"class_weights": ("none", "balanced", "sqrt"), "sampler": ("shuffle", "balanced")}
+_CHOICES = {
+    "class_weights": ("none", "balanced", "sqrt"),
+    "sampler": ("shuffle", "balanced"),
+    "exit_head": ("simple", "linear", "bottleneck", "attention"),
+    "exit_loss": ("sum", "self_distillation", "scan"),
+}
 
 
 def recipe_names() -> list[str]:

@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from leannet.report.evaluation import run_name
+from leannet.training import run_name
 from leannet_cli.console import ProgressOnErrorStream
 from leannet_cli.numbers import duration_text
 
 if TYPE_CHECKING:
     from leannet.data import Source
-    from leannet.report.evaluation import SavedNetwork
+    from leannet.training import SavedNetwork
 
 __all__ = ["EvaluateProgress"]
 

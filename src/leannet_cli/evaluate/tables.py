@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from leannet.data.split import some
+from leannet_cli.numbers import count_text
 
 if TYPE_CHECKING:
     from leannet.measure import Accuracy, ClassAccuracy, Interval
@@ -34,6 +35,7 @@ WRONG_IMAGES = 5
 def print_evaluation(console: Console, result: EvaluationResult) -> None:
     """Print the figures, the classes, the most confidently wrong images, and the comparison if there is one."""
     _print_figures(console, result)
+    _print_exits(console, result)
     _print_classes(console, result)
     _print_wrong(console, result)
     if result.comparison is not None:
@@ -90,6 +92,32 @@ def _methods(accuracy: Accuracy) -> dict[str, list[str]]:
         if interval is not None:
             methods.setdefault(interval.method, []).append(heading.removesuffix(" %"))
     return methods
+
+
+def _print_exits(console: Console, result: EvaluationResult) -> None:
+    """Print what each exit of the first network came to; nothing of a network without exits."""
+    if result.exits is None:
+        return
+    table = _table()
+    table.add_column("exit", no_wrap=True)
+    for heading in ("leave here %", "top-1 % of these", "top-1 % if all did", "95 % interval", "MACs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in result.exits.rows:
+        table.add_row(
+            str(row.exit),
+            "-" if row.share is None else f"{row.share:.1f}",
+            "-" if row.top1_of_leaving is None else f"{row.top1_of_leaving.value:.2f}",
+            f"{row.top1.value:.2f}",
+            f"{row.top1.low:.2f} - {row.top1.high:.2f}",
+            count_text(row.macs),
+        )
+    console.print()
+    console.print(table)
+    how = "as calibrated" if result.exits.policy else "nobody leaves before the end"
+    console.print(
+        f"An image costs {count_text(result.exits.mean_macs)} MACs in the mean ({how}); all exits together: "
+        f"top-1 {result.exits.ensemble.value:.2f} %."
+    )
 
 
 def _print_classes(console: Console, result: EvaluationResult) -> None:

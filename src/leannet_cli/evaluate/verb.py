@@ -56,6 +56,13 @@ def evaluate(
     channels_last: Annotated[
         bool, typer.Option("--channels-last/--no-channels-last", help="Memory format of network and images.")
     ] = True,
+    early_exit: Annotated[
+        bool,
+        typer.Option(
+            "--early-exit/--no-early-exit",
+            help="Let images leave a network with exits as it was calibrated (default), or run it to the end for all.",
+        ),
+    ] = True,
     json_output: Annotated[bool, typer.Option("--json", help="Print results.json instead of tables.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of this evaluation; runs/evaluate/NAME by default.")
@@ -67,15 +74,12 @@ def evaluate(
     if min_acc is not None and not 0 <= min_acc <= 100:
         raise UserError(f"--min-acc {min_acc:g}", "it is not a percentage", "Pass a number from 0 to 100")
 
-    from leannet.report.evaluation import Evaluation, recorded_data, run_name
+    from leannet.report.evaluation import Evaluation
+    from leannet.training import run_name
 
-    data = data or recorded_data(model)
-    if data is None and (model / "config.json").is_file():
-        why = f"no run beside {model} says on what the network was trained"
-        raise UserError("no data given", why, "Pass --data")
     evaluation = Evaluation(
         model=model,
-        data=data or "",
+        data=data or None,
         split=split,
         other=other,
         img_size=img_size,
@@ -85,6 +89,7 @@ def evaluate(
         device=device,
         workers=workers,
         channels_last=channels_last,
+        early_exit=early_exit,
     )
     folders = numbered_folders("evaluate", name or run_name(model))
     folder = output or next(folder for folder in folders if not folder.exists())

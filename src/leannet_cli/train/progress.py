@@ -101,6 +101,8 @@ class TrainProgress(ProgressOnErrorStream):
             f"  epoch {row.epoch}/{self._trainer.epochs}: loss {row.train_loss:.3f}{judged}, "
             f"{row.images_per_second:.0f} images/s, {duration_text(self._left())} left{star}"
         )
+        if row.more:
+            self.console.print(f"    {_exits_text(row.more)}")
         self._said = time.monotonic()
 
     def stopped(self) -> None:
@@ -130,3 +132,12 @@ class TrainProgress(ProgressOnErrorStream):
         if self._task is None:
             self._task = self.bars.add_task(label, total=total, note=note)
         self.bars.update(self._task, description=label, completed=done, total=total, note=note)
+
+
+def _exits_text(columns: dict[str, float]) -> str:
+    """Say what the exits came to on the validation part, and how open the gates were."""
+    prefix = "val_top1_"
+    parts = [f"{name.removeprefix(prefix)} {value:.2f} %" for name, value in columns.items() if name.startswith(prefix)]
+    if "gates_open" in columns:
+        parts.append(f"gates open {100 * columns['gates_open']:.1f} %")
+    return ", ".join(parts)

@@ -71,6 +71,7 @@ def print_results(results: dict[str, Any], folder: Path) -> None:
                 f"{results[part]['loss']:.4f}",
             )
     console.print(table)
+    _print_exits(console, results)
     skipped = sum(results["skipped_images"].values())
     left_out = f", {skipped:,} damaged images left out" if skipped else ""
     console.print(
@@ -81,4 +82,26 @@ def print_results(results: dict[str, Any], folder: Path) -> None:
     console.print(
         f"Written to {folder}: results.json, results.csv, args.yaml, environment.json, splits.json, best, last"
     )
-    console.print(f"Next: leannet evaluate {folder}/best --data {results['data']}")
+    verb = "calibrate" if "exit_macs" in results else "evaluate"
+    console.print(f"Next: leannet {verb} {folder}/best --data {results['data']}")
+
+
+def _print_exits(console: Console, results: dict[str, Any]) -> None:
+    """Print what each exit came to on the part that was judged last; nothing of a network without exits."""
+    part = next((name for name in ("test", "validation") if "exits" in results.get(name, {})), None)
+    if part is None:
+        return
+    macs = results["exit_macs"]
+    spent = [*macs.get("measured", macs["open"])]
+    spent.append(spent[-1])  # the ensemble runs everything
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(f"exit ({part})", no_wrap=True)
+    for heading in ("top-1 %", "95 % interval", "MACs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for (name, top1), count in zip(results[part]["exits"].items(), spent, strict=True):
+        table.add_row(name, f"{top1['value']:.2f}", f"{top1['low']:.2f} - {top1['high']:.2f}", count_text(count))
+    console.print()
+    console.print(table)
+    gates = results[part].get("gates_open")
+    if gates:
+        console.print(f"Gates open: {100 * sum(gates.values()) / len(gates):.1f} % in the mean of the layers.")

@@ -15,7 +15,7 @@ from leannet_runtime.errors import UserError
 if TYPE_CHECKING:
     from leannet.training.runs import RunSettings
 
-__all__ = ["NEWEST", "train"]
+__all__ = ["NEWEST", "run_training", "train"]
 
 NEWEST = "newest"
 """What ``--resume`` means without a value."""
@@ -77,6 +77,13 @@ def train(
     teacher: options.TeacherName = None,
     distill_alpha: options.DistillAlpha = None,
     distill_temperature: options.DistillTemperature = None,
+    exits: options.Exits = None,
+    exit_head: options.ExitHeadName = None,
+    exit_loss: options.ExitLossName = None,
+    exit_distill_alpha: options.ExitDistillAlpha = None,
+    exit_distill_temperature: options.ExitDistillTemperature = None,
+    exit_feature_weight: options.ExitFeatureWeight = None,
+    gate_alpha: options.GateAlpha = None,
     small_input: options.SmallInput = None,
     channels_last: Annotated[
         bool | None,
@@ -167,7 +174,7 @@ def train(
     if (folder / "args.yaml").exists():
         remedy = f"Go on with it by --resume {folder}, or choose another --output"
         raise UserError(f"cannot train into {folder}", "it holds a run", remedy)
-    _run(settings, folder, None)
+    run_training(settings, folder, None)
 
 
 def _resume(context: typer.Context, run: str, free: dict[str, Any]) -> None:
@@ -193,7 +200,7 @@ def _resume(context: typer.Context, run: str, free: dict[str, Any]) -> None:
         raise UserError(f"cannot resume {folder}", "it is finished", f"See {folder}/results.json, or train anew")
     settings = read_settings(folder / "args.yaml")
     changed = {field: value for field, value in free.items() if field in given}
-    _run(replace(settings, **changed), folder, checkpoint or find_checkpoint(folder))
+    run_training(replace(settings, **changed), folder, checkpoint or find_checkpoint(folder))
 
 
 def _was_given(context: typer.Context, name: str) -> bool:
@@ -222,7 +229,8 @@ def _seconds(text: str) -> float:
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600, None: 1}[match[2]]
 
 
-def _run(settings: RunSettings, folder: Path, checkpoint: Path | None) -> None:
+def run_training(settings: RunSettings, folder: Path, checkpoint: Path | None) -> None:
+    """Run a training with its progress and its results on the terminal; a stop ends the command."""
     from leannet.training.runs import Stopped
     from leannet.training.runs import train as run
     from leannet_cli.train.progress import TrainProgress

@@ -9,13 +9,14 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 __all__ = ["facts"]
 
 
-def facts(size: int = 224, *, first_conv: str, classifier: str, **more: Any) -> dict[str, Any]:
+def facts(size: int = 224, *, first_conv: str, classifier: str | tuple[str, ...], **more: Any) -> dict[str, Any]:
     """Make the entry of `default_cfgs` of a network without published weights.
 
     Args:
         size: Side of the default input in pixels.
         first_conv: Name of the first convolution.
-        classifier: Name of the last linear layer.
+        classifier: Name of the last linear layer; of a network with exits the names of all classifiers, the last one's
+            first.
         **more: Further fields of `timm.models.PretrainedCfg`.
 
     Returns:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,50 +16,76 @@ from leannet.report.evaluation.request import Evaluation
 from leannet.report.evaluation.result import EvaluationResult
 from leannet.training import environment
 from leannet_runtime import UserError
-from leannet_runtime.files import make_folder, write_file, write_json, write_text
+from leannet_runtime.files import make_folder, write_csv, write_file, write_json, write_text
 
-__all__ = ["begin_folder", "write_evaluation"]
+__all__ = ["evaluation_folder", "write_evaluation"]
 
-RESULTS = "results.json"
+ARGUMENTS, RESULTS = "args.yaml", "results.json"
+
+FILES = (
+    ARGUMENTS,
+    "environment.json",
+    "predictions.csv",
+    "per_class.csv",
+    "confusion_matrix.csv",
+    "confusion_matrix.svg",
+    "confidently_wrong.csv",
+    "confidently_wrong.png",
+    RESULTS,
+)
 
 _PACKAGES = ("matplotlib", "scikit-learn", "scipy", "torchmetrics")
 
 
-def begin_folder(folder: Path, evaluation: Evaluation) -> None:
-    """Make the folder and write ``args.yaml``; the results of an earlier evaluation in it no longer count.
+@contextlib.contextmanager
+def evaluation_folder(folder: Path) -> Iterator[None]:
+    """Make the folder of an evaluation before time is spent; where that fails, nothing of it stays.
+
+    An earlier evaluation that lies there stays whole until `write_evaluation` begins.
 
     Raises:
         UserError: It cannot be written to, or holds a run of another kind.
     """
+    was_there = folder.exists()
     make_folder(folder)
-    if any((folder / name).exists() for name in ("args.yaml", RESULTS, "config.json")) and not _is_ours(folder):
+    if any((folder / name).exists() for name in (ARGUMENTS, RESULTS, "config.json")) and not _is_ours(folder):
         why = "a run of another kind lies in it"
         raise UserError(f"cannot write to {folder}", why, "Choose another --output")
-    (folder / RESULTS).unlink(missing_ok=True)  # written last: a folder that has it is a whole one
-    write_text(folder / "args.yaml", yaml.safe_dump(evaluation.arguments(), sort_keys=False))
+    new = [folder / name for name in FILES if not (folder / name).exists()]
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for path in new:  # by name: somebody else may write into a folder that was there
+                path.unlink(missing_ok=True)
+            if not was_there:
+                folder.rmdir()
+        raise
 
 
 def _is_ours(folder: Path) -> bool:
     try:
-        arguments = yaml.safe_load((folder / "args.yaml").read_text(encoding="utf-8"))
+        arguments = yaml.safe_load((folder / ARGUMENTS).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return False
     return isinstance(arguments, dict) and arguments.get("verb") == "evaluate"
 
 
-def write_evaluation(result: EvaluationResult, folder: Path) -> None:
-    """Write everything but ``args.yaml``; ``results.json`` last.
+def write_evaluation(result: EvaluationResult, evaluation: Evaluation, folder: Path) -> None:
+    """Write everything; ``results.json`` last, so that a folder that has it is a whole one.
 
     Raises:
         UserError: A file cannot be written.
     """
+    (folder / RESULTS).unlink(missing_ok=True)
+    write_text(folder / ARGUMENTS, yaml.safe_dump(evaluation.arguments(), sort_keys=False))
     described = environment()
     described["packages"] |= {name: metadata.version(name) for name in _PACKAGES}
     content = result.as_dict()
     write_json(folder / "environment.json", {**described, "data": content["data"]})
     names = result.class_names
     _write_predictions(result, folder)
-    _write_table(
+    write_csv(
         folder / "per_class.csv",
         ("class", "images", "precision", "recall", "recall_low", "recall_high", "f1"),
         (
@@ -74,7 +99,7 @@ def write_evaluation(result: EvaluationResult, folder: Path) -> None:
             for figures in result.accuracy.classes
         ),
     )
-    _write_table(
+    write_csv(
         folder / "confusion_matrix.csv",
         ("true", *names),
         ((name, *row) for name, row in zip(names, result.accuracy.confusion.tolist(), strict=True)),
@@ -103,7 +128,7 @@ def _write_predictions(result: EvaluationResult, folder: Path) -> None:
         )
         for i in range(len(answers))
     ]
-    _write_table(folder / "confidently_wrong.csv", columns[:-1], (rows[i][:-1] for i in answers.confidently_wrong()))
+    write_csv(folder / "confidently_wrong.csv", columns[:-1], (rows[i][:-1] for i in answers.confidently_wrong()))
     if second is not None:
         columns = (*columns, "other_predicted", "other_probability", "other_correct")
         theirs = second.predictions
@@ -112,15 +137,7 @@ def _write_predictions(result: EvaluationResult, folder: Path) -> None:
             for i in range(len(theirs))
         )
         rows = [(*row, *other) for row, other in zip(rows, others, strict=True)]
-    _write_table(folder / "predictions.csv", columns, rows)
-
-
-def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_text(path, table.getvalue())
+    write_csv(folder / "predictions.csv", columns, rows)
 
 
 def _percent(value: float | None) -> str:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from leannet.data import BadImages
 
-__all__ = ["Evaluation", "recorded_data", "run_name"]
+__all__ = ["Evaluation"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +18,8 @@ class Evaluation:
     model: Path
     """The model folder."""
 
-    data: str
-    """What `leannet.data.open_source` takes."""
+    data: str | None = None
+    """What `leannet.data.open_source` takes; by default the data of the run that wrote the model folder."""
 
     split: str | None = None
     """"test", "validation" or "train"; by default test if it is there, else validation."""
@@ -39,6 +36,8 @@ class Evaluation:
     device: str = "auto"
     workers: int | None = None
     channels_last: bool = True
+    early_exit: bool = True
+    """Let images leave a network with exits as it was calibrated."""
 
     def arguments(self) -> dict[str, Any]:
         """Return the content of ``args.yaml``."""
@@ -55,30 +54,5 @@ class Evaluation:
             "device": self.device,
             "workers": self.workers,
             "channels_last": self.channels_last,
+            "early_exit": self.early_exit,
         }
-
-
-def recorded_data(model: Path) -> str | None:
-    """Return the data that the run of a model folder was made with, None if they are not written there.
-
-    The ``args.yaml`` of a training lies beside ``best/`` and ``last/``, that of a comparison beside ``networks/``.
-    """
-    run = _run_folder(model)
-    try:
-        arguments = yaml.safe_load((run / "args.yaml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return None
-    data = arguments.get("data") if isinstance(arguments, dict) else None
-    return data if isinstance(data, str) else None
-
-
-def run_name(model: Path) -> str:
-    """Return what the results of a model folder are called: its run, or the network that a comparison trained."""
-    folder = model.expanduser().resolve()
-    is_part = folder.name in ("best", "last") or re.fullmatch(r"seed-\d+", folder.name)
-    return (folder.parent if is_part else folder).name or "network"
-
-
-def _run_folder(model: Path) -> Path:
-    above = [model.expanduser().resolve(), *model.expanduser().resolve().parents]
-    return above[3] if len(above) > 3 and above[2].name == "networks" else above[1] if len(above) > 1 else above[0]

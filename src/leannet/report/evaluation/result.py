@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from leannet.data import Source, Split
+from leannet.early_exit import ExitSummary
 from leannet.measure import Accuracy, Difference
-from leannet.report.evaluation.network import SavedNetwork
 from leannet.report.evaluation.predictions import Predictions
+from leannet.training import SavedNetwork
 
 __all__ = ["UNITS", "Comparison", "EvaluationResult", "figures_of"]
 
@@ -57,6 +58,8 @@ class EvaluationResult:
     predictions: Predictions
     comparison: Comparison | None
     notes: tuple[str, ...]
+    exits: ExitSummary | None = None
+    """What the exits came to, of a network that has some."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of ``results.json``."""
@@ -74,6 +77,7 @@ class EvaluationResult:
                 "notes": list(self.notes),
             },
             "figures": figures_of(self.accuracy),
+            "early_exit": None if self.exits is None else self.exits.as_dict(),
             "per_class": [
                 {"class": self.class_names[figures.label], **asdict(figures)} for figures in self.accuracy.classes
             ],

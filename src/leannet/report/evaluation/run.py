@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -10,15 +11,17 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from leannet.data import SPLIT_SEED, EvalBatches, Pixels, Source, load_pixels, open_source
+from leannet.data import EvalBatches, Pixels, Source, load_pixels
 from leannet.data.split import some, split_word
+from leannet.early_exit import ExitSummary, answers_of_policy, collect_answers, read_policy, summarise_exits
 from leannet.measure import measure_accuracy, measure_difference
-from leannet.report.evaluation.files import begin_folder, write_evaluation
-from leannet.report.evaluation.network import SavedNetwork, load_saved_network
+from leannet.models import has_exits
+from leannet.report.evaluation.files import evaluation_folder, write_evaluation
 from leannet.report.evaluation.predictions import Predictions
 from leannet.report.evaluation.request import Evaluation
 from leannet.report.evaluation.result import Comparison, EvaluationResult
-from leannet.training import evaluate, make_accelerator
+from leannet.training import SavedNetwork, evaluate, load_saved_network, make_accelerator
+from leannet.training.runs import open_run_source
 from leannet_runtime import UserError
 
 __all__ = ["EvaluationObserver", "run_evaluation"]
@@ -53,54 +56,55 @@ def run_evaluation(evaluation: Evaluation, folder: Path, observer: EvaluationObs
     device = make_accelerator(evaluation.device).device
     network = load_saved_network(evaluation.model, evaluation.img_size)
     other = None if evaluation.other is None else load_saved_network(evaluation.other, evaluation.img_size)
-    source = _open(evaluation, network, observer)
+    source = open_run_source(
+        evaluation.model,
+        evaluation.data,
+        bad_images=evaluation.bad_images,
+        workers=evaluation.workers,
+        progress=observer.reading,
+        ignore_unknown_classes=evaluation.ignore_unknown_classes,
+    )
+    evaluation = replace(evaluation, data=source.location)
     split = _choose_split(evaluation, source)
     notes = [*source.notes, *_check_classes(network, source.class_names)]
     if other is not None:
         notes += _check_classes(other, source.class_names)
-    begin_folder(folder, evaluation)
-    observer.data_ready(network, source, split, notes)
-
-    judge = partial(_judge, evaluation=evaluation, source=source, split=split, device=device, observer=observer)
-    pixels, logits = judge(network)
-    labels = torch.from_numpy(pixels.split.labels)
-    identifiers = pixels.split.identifiers()
-    comparison = None
-    predictions = Predictions.from_logits(logits, labels, identifiers)
-    if other is not None:
-        other_logits = judge(other)[1][:, _order(other, source.class_names)]
-        other_predictions = Predictions.from_logits(other_logits, labels, identifiers)
-        right = (torch.from_numpy(answers.correct) for answers in (predictions, other_predictions))
-        difference = measure_difference(*right)
-        sentence = difference.sentence(str(network.folder), str(other.folder))
-        accuracy = measure_accuracy(other_logits, labels)
-        comparison = Comparison(other, accuracy, other_predictions, difference, sentence)
-    result = EvaluationResult(
-        network=network,
-        source=source,
-        split_name=split,
-        split=pixels.split,
-        skipped=len(source.splits[split]) - len(pixels.split),
-        class_names=source.class_names,
-        accuracy=measure_accuracy(logits, labels),
-        predictions=predictions,
-        comparison=comparison,
-        notes=(*notes, *pixels.notes),
-    )
-    write_evaluation(result, folder)
+    with evaluation_folder(folder):
+        observer.data_ready(network, source, split, notes)
+        judge = partial(_judge, evaluation=evaluation, source=source, split=split, device=device, observer=observer)
+        pixels, logits, exits = judge(network)
+        predictions = _predictions(logits, pixels)
+        result = EvaluationResult(
+            network=network,
+            source=source,
+            split_name=split,
+            split=pixels.split,
+            skipped=len(source.splits[split]) - len(pixels.split),
+            class_names=source.class_names,
+            accuracy=measure_accuracy(logits, torch.from_numpy(pixels.split.labels)),
+            predictions=predictions,
+            comparison=None if other is None else _compare(network, predictions, other, source, *judge(other)[:2]),
+            notes=(*notes, *pixels.notes),
+            exits=exits,
+        )
+        write_evaluation(result, evaluation, folder)
     return result
 
 
-def _open(evaluation: Evaluation, network: SavedNetwork, observer: EvaluationObserver) -> Source:
-    return open_source(
-        evaluation.data,
-        seed=SPLIT_SEED,
-        bad_images=evaluation.bad_images,
-        workers=evaluation.workers,
-        progress=observer.reading,
-        class_names=network.class_names,
-        ignore_unknown_classes=evaluation.ignore_unknown_classes,
-    )
+def _predictions(logits: Tensor, pixels: Pixels) -> Predictions:
+    return Predictions.from_logits(logits, torch.from_numpy(pixels.split.labels), pixels.split.identifiers())
+
+
+def _compare(
+    network: SavedNetwork, answers: Predictions, other: SavedNetwork, source: Source, pixels: Pixels, logits: Tensor
+) -> Comparison:
+    """Put a second network beside the first, whose `answers` are known; `logits` are its own for `pixels`."""
+    logits = logits[:, _order(other, source.class_names)]
+    others = _predictions(logits, pixels)
+    difference = measure_difference(torch.from_numpy(answers.correct), torch.from_numpy(others.correct))
+    sentence = difference.sentence(str(network.folder), str(other.folder))
+    accuracy = measure_accuracy(logits, torch.from_numpy(pixels.split.labels))
+    return Comparison(other, accuracy, others, difference, sentence)
 
 
 def _choose_split(evaluation: Evaluation, source: Source) -> str:
@@ -144,8 +148,8 @@ def _judge(
     split: str,
     device: torch.device,
     observer: EvaluationObserver,
-) -> tuple[Pixels, Tensor]:
-    """Return the images that could be read, and the logits of each; float32 of shape ``(N, C)``."""
+) -> tuple[Pixels, Tensor, ExitSummary | None]:
+    """Return the images that could be read, the logits of each, float32 ``(N, C)``, and what exits made of them."""
     pixels = load_pixels(source, split, network.preprocessing)
     layout = torch.channels_last if evaluation.channels_last else torch.contiguous_format
     model = network.model.to(device).to(memory_format=layout)
@@ -154,12 +158,18 @@ def _judge(
     )
     told = partial(observer.judging, network, len(pixels))
     told(0)
-    logits = evaluate(model, batches, device, on_batch=told)
+    exits = None
+    if has_exits(model):
+        answers = collect_answers(model, batches, network.preprocessing.img_size, device, told)
+        policy = read_policy(network.folder, answers.num_exits) if evaluation.early_exit else None
+        logits, exits = answers_of_policy(answers, policy)[0], summarise_exits(answers, policy)
+    else:
+        logits = evaluate(model, batches, device, on_batch=told)
     model.cpu()  # the next network needs the room
     if not bool(torch.isfinite(logits).all()):
         why = "it answers an image with something that is no finite number"
         raise UserError(f"cannot judge {network.folder}", why, "Train it again with a lower --lr")
-    return pixels, logits
+    return pixels, logits, exits
 
 
 class _ContiguousBatches(EvalBatches):

@@ -1,7 +1,9 @@
 """Runs: one training with its folder, which can be stopped and resumed at any moment."""
 
-from leannet.training.runs.records import EpochRow, Judgement, judge, write_rows
+from leannet.training.runs.judging import Judgement, judge, judge_network
+from leannet.training.runs.records import EpochRow, write_rows
 from leannet.training.runs.run import RunObserver, train
+from leannet.training.runs.run_data import open_run_source, recorded_data
 from leannet.training.runs.settings import RunSettings, new_run_folder, newest_run, read_settings
 from leannet.training.runs.stopping import Stopped, StopSignals
 
@@ -13,9 +15,12 @@ __all__ = [
     "StopSignals",
     "Stopped",
     "judge",
+    "judge_network",
     "new_run_folder",
     "newest_run",
+    "open_run_source",
     "read_settings",
+    "recorded_data",
     "train",
     "write_rows",
 ]

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from leannet_runtime.files import write_csv
 
-from leannet.measure import wilson_interval
-from leannet_runtime.files import write_text
-
-__all__ = ["EpochRow", "Judgement", "judge", "write_rows"]
+__all__ = ["EpochRow", "write_gates", "write_rows"]
 
 
 @dataclass(frozen=True)
@@ -35,48 +27,27 @@ class EpochRow:
     lr: float
     images_per_second: float
     seconds: float
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """How a network did on a part: numbers of images, and what follows from them."""
-
-    part: str
-    correct: int
-    total: int
-    loss: float
-    """Mean cross-entropy."""
-
-    @property
-    def top1(self) -> float:
-        """Accuracy in percent."""
-        return 100 * self.correct / self.total
-
-    def record(self) -> dict[str, Any]:
-        """Return what stands in ``results.json``."""
-        return {**asdict(self), "top1": asdict(wilson_interval(self.correct, self.total))}
-
-
-def judge(part: str, logits: Tensor, labels: Tensor) -> Judgement:
-    """Judge answers.
-
-    Args:
-        part: Which part of the data.
-        logits: Shape ``(N, num_classes)``.
-        labels: int64 of shape ``(N,)``.
-    """
-    correct = int((logits.argmax(dim=1) == labels).sum())
-    loss = float(F.cross_entropy(logits.to(torch.float64), labels))
-    return Judgement(part, correct, len(labels), loss)
+    more: dict[str, float] = field(default_factory=dict)
+    """Further columns: what the exits of a network came to on the validation part, and how open its gates were."""
 
 
 def write_rows(path: Path, rows: list[EpochRow]) -> None:
     """Write ``results.csv`` with all rows so far; a reader never sees half a line."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(EpochRow))
-    writer.writerows([_cell(value) for value in asdict(row).values()] for row in rows)
-    write_text(path, text.getvalue())
+    table = [{**asdict(row), **row.more} for row in rows]
+    for row in table:
+        del row["more"]
+    names = [each.name for each in fields(EpochRow) if each.name != "more"]
+    _write_table(path, [*names, *(rows[0].more if rows else ())], table)
+
+
+def write_gates(path: Path, rows: list[dict[str, float]]) -> None:
+    """Write ``gates.csv``: the share of open gates in each layer after each epoch, from 1 on."""
+    table = [{"epoch": number, **row} for number, row in enumerate(rows, start=1)]
+    _write_table(path, list(table[0]), table)
+
+
+def _write_table(path: Path, names: list[str], rows: list[dict[str, float | None]] | list[dict[str, float]]) -> None:
+    write_csv(path, names, ([_cell(row[name]) for name in names] for row in rows))
 
 
 def _cell(value: float | None) -> str:

@@ -18,13 +18,13 @@ from leannet.training.checkpoints import keep_only, load_checkpoint, save_checkp
 from leannet.training.devices import make_accelerator
 from leannet.training.distributed import agree, make_control_group
 from leannet.training.environment import environment
-from leannet.training.evaluation import evaluate
 from leannet.training.loop import Position, Trainer, seed_everything
 from leannet.training.model_folder import save_model_folder
 from leannet.training.network import check_network, make_network
 from leannet.training.prepare import PreparedData, prepare_data, settle_recipe
-from leannet.training.runs.records import EpochRow, Judgement, judge, write_rows
-from leannet.training.runs.settings import ARGUMENTS, RESULTS, RunSettings
+from leannet.training.runs.judging import Judgement, chosen_by, describe_exits, judge_network
+from leannet.training.runs.records import EpochRow, write_gates, write_rows
+from leannet.training.runs.settings import ARGUMENTS, RESULTS, SPLIT_LISTS, RunSettings
 from leannet.training.runs.stopping import Stopped, StopSignals
 from leannet_runtime import UserError
 from leannet_runtime.files import make_folder, remove_leftovers, write_json, write_text
@@ -87,6 +87,7 @@ class _Run:
         )
         self.control = make_control_group()
         self.rows: list[EpochRow] = []
+        self.gates: list[dict[str, float]] = []  # share of open gates by layer, an entry for each epoch
         self.best: dict[str, Any] | None = None
         self.written = time.monotonic()
 
@@ -177,19 +178,25 @@ class _Run:
             why = f"it belongs to another network or recipe ({str(error).splitlines()[0]})"
             raise UserError(f"cannot use the checkpoint {checkpoint}", why, "Give that of this run") from error
         self.rows = [EpochRow(**row) for row in state["rows"]]
+        self.gates = state["gates"]
         self.best = state["best"]
         if self.first:
             keep_only(checkpoint)
             for folder in (self.folder, self.folder / "best"):
                 remove_leftovers(folder)  # of a process that was killed
-            write_rows(self.folder / "results.csv", self.rows)
+            self._write_tables()
+
+    def _write_tables(self) -> None:
+        write_rows(self.folder / "results.csv", self.rows)
+        if self.gates:
+            write_gates(self.folder / "gates.csv", self.gates)
 
     def _write_beginning(self) -> None:
         make_folder(self.folder)
         write_text(self.folder / ARGUMENTS, yaml.safe_dump(self.settings.arguments(), sort_keys=False))
         described = {"seed": self.settings.seed, "processes": self.accelerator.num_processes}
         write_json(self.folder / "environment.json", environment() | described | {"data": self.data.description()})
-        write_json(self.folder / "splits.json", self.data.source.split_lists)
+        write_json(self.folder / SPLIT_LISTS, self.data.source.split_lists)
 
     def _epoch(self) -> None:
         record = self.trainer.run_epoch(self._after_update)
@@ -202,11 +209,14 @@ class _Run:
             record.lr,
             record.images_per_second,
             record.seconds,
+            judgement.columns() if judgement else {},
         )
         self.rows.append(row)
-        better = judgement is None or self.best is None or judgement.correct > self.best["correct"]
+        if judgement and judgement.gates:
+            self.gates.append(judgement.gates)
+        better = judgement is None or self.best is None or judgement.score > self.best["score"]
         if better:
-            self.best = {"epoch": row.epoch, "correct": judgement.correct if judgement else None}
+            self.best = {"epoch": row.epoch, "score": judgement.score if judgement else None}
         self.trainer.finish_epoch(row.val_top1)
         if self.first:
             if better:
@@ -214,10 +224,10 @@ class _Run:
                     self.trainer.judged, self.folder / "best", self.data.source.class_names, self.data.preprocessing
                 )
             self._save()
-            write_rows(self.folder / "results.csv", self.rows)
+            self._write_tables()
             self.observer.epoch_done(row, better)
         if self.settings.track:
-            numbers = {name: value for name, value in asdict(row).items() if value is not None}
+            numbers = {name: value for name, value in asdict(row).items() if isinstance(value, int | float)} | row.more
             self.accelerator.log(numbers, step=row.epoch)
         self._stop_if_asked(saved=True)
 
@@ -241,30 +251,27 @@ class _Run:
         state = {
             "trainer": self.trainer.state(),
             "rows": [asdict(row) for row in self.rows],
+            "gates": self.gates,
             "best": self.best,
             "data": self.data.source.fingerprint,
             "processes": self.accelerator.num_processes,
         }
-        save_checkpoint(self.folder, self.trainer.network, self.data.source.class_names, self.data.preprocessing, state)
+        names, preprocessing = self.data.source.class_names, self.data.preprocessing
+        with self.signals.writing():
+            save_checkpoint(self.folder, self.trainer.network, names, preprocessing, state)
         self.written = time.monotonic()
 
     def _judge(self, network: nn.Module, part: str) -> Judgement:
         rank, size = self.accelerator.process_index, self.accelerator.num_processes
         batches = self.data.eval_batches(part, rank, size)
-        total = len(batches.positions)
-        logits = evaluate(
-            network,
-            batches,
-            self.accelerator.device,
-            accelerator=self.accelerator,
-            on_batch=(lambda done: self.observer.judging(done, total)) if self.first else None,
-        )
-        return judge(part, logits, batches.labels)
+        told = (lambda done: self.observer.judging(done, len(batches.positions))) if self.first else None
+        return judge_network(network, batches, part, self.accelerator, told)
 
     def _finish(self) -> dict[str, Any]:
         """Judge the network that is kept on the test part, once, and write the results."""
         best = create_network(str(self.folder / "best")).to(self.accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        parts = {part: self._judge(best, part).record() for part in self.data.parts}
+        judged = {part: self._judge(best, part) for part in self.data.parts}
+        parts = {part: judgement.record() for part, judgement in judged.items()}
         size = self.data.preprocessing.img_size
         best = best.cpu()
         macs = count_macs(best, torch.zeros(1, 3, size, size))
@@ -276,10 +283,11 @@ class _Run:
             "seed": self.settings.seed,
             "epochs": len(self.rows),
             "best_epoch": self.best["epoch"] if self.best else None,
-            "chosen_by": "accuracy on the validation part" if "validation" in parts else "nothing: the last epoch",
+            "chosen_by": chosen_by(judged.get("validation")),
             **parts,
             "parameters": count_parameters(best),
             "macs": macs.total,
+            **describe_exits(best, size, list(judged.values())),
             "uncounted": macs.uncounted,
             "train_seconds": seconds,
             "images_per_second": images / max(seconds, 1e-9),

@@ -18,7 +18,7 @@ from leannet_runtime.files import numbered_folders, runs_folder
 
 __all__ = ["RunSettings", "new_run_folder", "newest_run", "read_settings"]
 
-ARGUMENTS, RESULTS = "args.yaml", "results.json"
+ARGUMENTS, RESULTS, SPLIT_LISTS = "args.yaml", "results.json", "splits.json"
 
 
 @dataclass(frozen=True)

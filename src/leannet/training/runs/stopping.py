@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -25,9 +27,10 @@ class Stopped(KeyboardInterrupt):
 class StopSignals:
     """While entered, SIGINT and SIGTERM raise `Stopped`, or are noted once they are `postponed`.
 
-    A second one ends at once. An exception that a signal raises in the middle of a training may get lost in a callback
-    of PyTorch, and the training would go on; what is noted is not lost. Outside the main thread, where Python allows no
-    handlers, it does nothing.
+    A second one ends at once, or, in the middle of `writing`, right after that: the checkpoint that the first one asked
+    for is not lost to somebody's impatience. An exception that a signal raises in the middle of a training may get lost
+    in a callback of PyTorch, and the training would go on; what is noted is not lost. Outside the main thread, where
+    Python allows no handlers, it does nothing.
 
     Args:
         numbers: The signals to listen to.
@@ -41,6 +44,8 @@ class StopSignals:
         self.postponed = False
         """Whether there is something to keep first, so that whoever keeps it looks at `received`."""
 
+        self._writing = False
+        self._insisted = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
@@ -57,7 +62,26 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Let nothing inside be interrupted.
+
+        Raises:
+            Stopped: A signal came meanwhile that would have ended the run.
+        """
+        self._writing = True
+        try:
+            yield
+        finally:
+            self._writing = False
+        if self._insisted:
+            raise Stopped(self._insisted)
+
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        if self.received or not self.postponed:
+        at_once = self.received or not self.postponed
+        if not at_once:
+            self.received = number
+        elif self._writing:
+            self._insisted = number
+        else:
             raise Stopped(number)
-        self.received = number

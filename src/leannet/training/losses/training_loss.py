@@ -1,4 +1,4 @@
-"""What training minimises: cross-entropy, perhaps mixed, weighted, or compared with a teacher."""
+"""What training minimises: cross-entropy, perhaps mixed, weighted, of several exits, or compared with a teacher."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from timm.data import Mixup
 from timm.loss import compute_class_weights
 from torch import Tensor, nn
 
+from leannet.blocks import gate_regularisation
+from leannet.training.losses.distillation import distillation
+from leannet.training.losses.exits import make_exit_loss
 from leannet.training.recipe import Recipe
 
-__all__ = ["TrainingLoss", "class_weights", "distillation"]
+__all__ = ["TrainingLoss", "class_weights"]
 
 
 def class_weights(counts: Sequence[int], how: str) -> Tensor | None:
@@ -34,27 +37,13 @@ def class_weights(counts: Sequence[int], how: str) -> Tensor | None:
     return weights * images.sum() / (weights * images).sum()
 
 
-def distillation(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """Sum ``T^2 KL(softmax(teacher / T) || softmax(student / T))`` over the images.
-
-    Args:
-        logits: Of the network that learns; shape ``(B, num_classes)``.
-        teacher_logits: Of the one it learns from; the same shape.
-        temperature: T; the square keeps the size of the gradients when it changes.
-
-    Source: Hinton et al. (2015), "Distilling the knowledge in a neural network", section 2.
-    """
-    student = F.log_softmax(logits / temperature, dim=1)
-    teacher = F.log_softmax(teacher_logits / temperature, dim=1)
-    return F.kl_div(student, teacher, reduction="sum", log_target=True) * temperature**2
-
-
 class TrainingLoss(nn.Module):
     """Mixes images, runs the network, and sums the loss over the images of a batch.
 
     The sum, not the mean: whoever calls divides by the number of images of the whole step, which may be spread over
     several batches and processes. ``loss = (1 - alpha) * cross_entropy + alpha * distillation`` where there is a
-    teacher.
+    teacher. Of a network with exits the cross-entropy is that of the exits (`leannet.training.losses.exits`), the
+    teacher teaches each of them, and the regularisation of gates is added once an image (EMGNet, equation 7).
 
     torch's cross-entropy takes smoothed, mixed and weighted labels at once; timm has a class for each and none for all.
 
@@ -75,6 +64,8 @@ class TrainingLoss(nn.Module):
         super().__init__()
         # Smoothing is done where weights are applied; timm's mixing would smooth once more.
         self.cross_entropy = nn.CrossEntropyLoss(weights, reduction="sum", label_smoothing=recipe.smoothing)
+        self.exit_loss = make_exit_loss(recipe, self.cross_entropy)
+        self.gate_alpha = recipe.gate_alpha
         self.mixing = (
             Mixup(recipe.mixup, recipe.cutmix, label_smoothing=0.0, num_classes=num_classes)
             if recipe.mixup or recipe.cutmix
@@ -89,17 +80,25 @@ class TrainingLoss(nn.Module):
         """Return the sum of the losses of a batch.
 
         Args:
-            network: Gives logits.
+            network: Gives logits, or those of all exits and what their classifiers pool.
             images: Normalised, of shape ``(B, 3, S, S)``; may be overwritten.
             labels: int64 of shape ``(B,)``.
         """
         targets = labels
         if self.mixing is not None:
             targets = self._mix(images, labels)
-        logits = network(images)
-        loss = (1 - self.alpha) * self.cross_entropy(logits, targets)
+        answer = network(images)
+        if isinstance(answer, Tensor):
+            exits, learned = [answer], self.cross_entropy(answer, targets)
+        else:
+            exits, maps = answer
+            learned = self.exit_loss(exits, maps, targets)
+        loss = (1 - self.alpha) * learned
         if self.teacher is not None:
-            loss = loss + self.alpha * distillation(logits, self.teacher(images), self.temperature)
+            taught = self.teacher(images)
+            loss = loss + self.alpha * sum(distillation(logits, taught, self.temperature) for logits in exits)
+        if self.gate_alpha:
+            loss = loss + self.gate_alpha * len(images) * gate_regularisation(network)
         return loss
 
     def _mix(self, images: Tensor, labels: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from leannet.models import create_network
-from leannet.training import try_out
+from leannet.models import create_network, read_model_config, unusable_config
+from leannet.training.network import try_out
 from leannet_runtime import Preprocessing, UserError
 from leannet_runtime.files import file_sha256
 
-__all__ = ["SavedNetwork", "load_saved_network"]
+__all__ = ["SavedNetwork", "load_saved_network", "run_name"]
 
 WEIGHTS = "model.safetensors"
 
@@ -64,28 +64,30 @@ def load_saved_network(folder: Path, img_size: int | None = None) -> SavedNetwor
         UserError: It is no model folder, a file in it is damaged, the files do not belong together, or the network
             cannot take images of this size.
     """
-    config = _read_config(folder)
+    config = read_model_config(folder)
+    if not isinstance(config.get("label_names"), (list, type(None))):
+        raise unusable_config(folder, "label_names is no list")
     weights = folder / WEIGHTS
     sha256 = _check_weights(weights)
     try:
         preprocessing = Preprocessing.from_pretrained_cfg(config["pretrained_cfg"])
     except (KeyError, TypeError, ValueError) as error:
-        raise _unusable_config(folder, f"pretrained_cfg is not timm's ({_reason(error)})") from error
+        raise unusable_config(folder, f"pretrained_cfg is not timm's ({_reason(error)})") from error
     if img_size is not None:
         preprocessing = replace(preprocessing, img_size=img_size)
     try:
         model = create_network(str(folder))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _unusable_config(folder, _reason(error)) from error
+        raise unusable_config(folder, _reason(error)) from error
     except RuntimeError as error:
         if "state_dict" not in str(error):
-            raise _unusable_config(folder, _reason(error)) from error
+            raise unusable_config(folder, _reason(error)) from error
         why = "its weights are not those of the network in config.json"
         raise UserError(f"cannot use {weights}", why, "Copy both files from the same folder again") from error
     num_classes = _try_out(folder, model, preprocessing.img_size)
     names = config.get("label_names")
     if names is not None and len(names) != num_classes:
-        raise _unusable_config(folder, f"it names {len(names)} classes, and the network answers {num_classes}")
+        raise unusable_config(folder, f"it names {len(names)} classes, and the network answers {num_classes}")
     return SavedNetwork(
         folder=folder,
         model=model,
@@ -95,24 +97,6 @@ def load_saved_network(folder: Path, img_size: int | None = None) -> SavedNetwor
         preprocessing=preprocessing,
         weights_sha256=sha256,
     )
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.is_file():
-        why = "it has no config.json" if folder.is_dir() else "no such folder"
-        inside = [name for name in ("best", "last") if (folder / name / "config.json").is_file()]
-        remedy = f"Give {folder / inside[0]}" if inside else "Give a folder that training wrote"
-        raise UserError(f"{folder} is no model folder", why, remedy)
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}", _reason(error), "Give a folder that training wrote") from error
-    if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
-        raise _unusable_config(folder, "it names no architecture")
-    if not isinstance(config.get("label_names"), (list, type(None))):
-        raise _unusable_config(folder, "label_names is no list")
-    return config
 
 
 def _check_weights(path: Path) -> str:
@@ -138,11 +122,14 @@ def _try_out(folder: Path, model: nn.Module, img_size: int) -> int:
     return int(answer.shape[1])
 
 
-def _unusable_config(folder: Path, why: str) -> UserError:
-    return UserError(f"cannot use {folder / 'config.json'}", why, "Give a folder that training wrote")
-
-
 def _reason(error: BaseException) -> str:
     """Return the first line of what an error says."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return text.strip().splitlines()[0] if text.strip() else type(error).__name__
+
+
+def run_name(model: Path) -> str:
+    """Return what the results of a model folder are called: its run, or the network that a comparison trained."""
+    folder = model.expanduser().resolve()
+    is_part = folder.name in ("best", "last") or re.fullmatch(r"seed-\d+", folder.name)
+    return (folder.parent if is_part else folder).name or "network"

@@ -1,0 +1,164 @@
+"""From a network's answers on a validation part to a policy, and to what it is expected to cost and to save."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from leannet.early_exit.answers import ExitAnswers
+from leannet.early_exit.policy import ExitPolicy, apply_policy
+from leannet.early_exit.trade_off import (
+    TradeOff,
+    choose_by_budget,
+    choose_by_drop,
+    fit_temperatures,
+    trade_offs,
+)
+from leannet.measure import Difference, Interval, measure_difference, wilson_interval
+from leannet_runtime import UserError
+
+__all__ = ["Calibration", "Goal", "calibrate"]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What thresholds are chosen for; one of the three.
+
+    Args:
+        max_drop: As cheap as can be, at most so many percentage points below the full network.
+        budget_macs: As accurate as can be, for so many MACs in the mean.
+        budget_ms: As accurate as can be, for so many milliseconds in the mean, one image at a time.
+
+    Raises:
+        UserError: It is none of them, or more than one, or not a positive number.
+    """
+
+    max_drop: float | None = None
+    budget_macs: float | None = None
+    budget_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        given = {f"--{name.replace('_', '-')}": value for name, value in asdict(self).items() if value is not None}
+        if len(given) != 1:
+            why = "there is one goal" if given else "no goal is given"
+            raise UserError(
+                " and ".join(given) or "calibrate", why, "Pass one of --max-drop, --budget-macs, --budget-ms"
+            )
+        for option, value in given.items():
+            if not (value > 0 or (option == "--max-drop" and value == 0)):
+                raise UserError(f"{option} {value:g}", "it is a positive number", "Pass another one")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A policy, and what it came to on the images that it was chosen on."""
+
+    policy: ExitPolicy
+    chosen: TradeOff
+    full: TradeOff
+    """The network that no image leaves before its end."""
+
+    front: tuple[TradeOff, ...]
+    """The choices that no other beats."""
+
+    exits: tuple[Interval, ...]
+    """Accuracy of each exit, if all images left there, in percent."""
+
+    exit_macs: tuple[float, ...]
+    """Mean MACs up to each exit."""
+
+    exit_ms: tuple[float, ...]
+    """Milliseconds of one image to each exit."""
+
+    difference: Difference
+    """Accuracy of the policy less that of the full network, on the same images."""
+
+    def milliseconds(self, trade: TradeOff) -> float:
+        """Return the mean milliseconds of an image, one at a time."""
+        return sum(share * ms for share, ms in zip(trade.shares, self.exit_ms, strict=True))
+
+    def record(self) -> dict[str, Any]:
+        """Return what stands in ``config.json`` and ``results.json``."""
+        return {
+            "images": self.full.images,
+            "top1": asdict(wilson_interval(self.chosen.correct, self.chosen.images)),
+            "full_top1": asdict(wilson_interval(self.full.correct, self.full.images)),
+            "difference_points": asdict(self.difference.points),
+            "mean_macs": self.chosen.macs,
+            "full_macs": self.full.macs,
+            "mean_ms": self.milliseconds(self.chosen),
+            "full_ms": self.milliseconds(self.full),
+            "shares": list(self.chosen.shares),
+            "exits_top1": [asdict(exit) for exit in self.exits],
+            "exit_macs": list(self.exit_macs),
+            "exit_ms": list(self.exit_ms),
+        }
+
+
+def calibrate(
+    answers: ExitAnswers,
+    exit_ms: Sequence[float],
+    goal: Goal,
+    *,
+    rule: str = "confidence",
+    ensemble: bool = False,
+    budget_text: str = "",
+) -> Calibration:
+    """Choose a temperature for each exit, and thresholds for a goal.
+
+    Args:
+        answers: On the validation part.
+        exit_ms: From `measure_exit_latency`: milliseconds to each exit.
+        goal: What the thresholds are chosen for.
+        rule: "confidence", "entropy" or "margin".
+        ensemble: Whether images that reach the end are answered by all exits together.
+        budget_text: How the user wrote the budget, for messages.
+
+    Raises:
+        UserError: The goal cannot be reached, or the rule has no thresholds.
+    """
+    if rule == "patience":
+        raise UserError("--rule patience", "it has no thresholds to calibrate", "Pass confidence, entropy or margin")
+    blank = ExitPolicy(rule=rule, temperatures=fit_temperatures(answers), ensemble=ensemble)
+    front, full = trade_offs(answers, blank, exit_ms if goal.budget_ms is not None else None)
+    if goal.max_drop is not None:
+        chosen = choose_by_drop(front, full, goal.max_drop)
+    elif goal.budget_macs is not None:
+        chosen = choose_by_budget(front, full, goal.budget_macs, budget_text or f"--budget-macs {goal.budget_macs:g}")
+    else:
+        assert goal.budget_ms is not None
+        chosen = choose_by_budget(front, full, goal.budget_ms, budget_text or f"--budget-ms {goal.budget_ms:g}")
+    policy = replace(blank, thresholds=chosen.thresholds)
+    return Calibration(
+        policy=policy,
+        chosen=chosen,
+        full=full,
+        front=tuple(front),
+        exits=tuple(wilson_interval(int(right.sum()), len(right)) for right in _right(answers).T),
+        exit_macs=tuple(answers.macs.mean(dim=0).tolist()),
+        exit_ms=tuple(exit_ms),
+        difference=measure_difference(_whole(answers, policy), _answered(answers, policy)),
+    )
+
+
+def _right(answers: ExitAnswers) -> Tensor:
+    return answers.logits.argmax(dim=2) == answers.labels[:, None]
+
+
+def _answered(answers: ExitAnswers, policy: ExitPolicy) -> Tensor:
+    """Return which images the policy answers rightly."""
+    probabilities, _ = apply_policy(answers.logits, policy)
+    return probabilities.argmax(dim=1) == answers.labels
+
+
+def _whole(answers: ExitAnswers, policy: ExitPolicy) -> Tensor:
+    """Return which images are answered rightly if none leaves before the end."""
+    if not policy.ensemble:
+        return _right(answers)[:, -1]
+    temperatures = torch.tensor(policy.temperatures)[:, None]
+    mean = (answers.logits / temperatures).softmax(dim=2).mean(dim=1)
+    return mean.argmax(dim=1) == answers.labels

@@ -1,0 +1,159 @@
+"""EMGNet: residual networks of EMG modules with three exits.
+
+Source: Lee, Shin and Woo, "Efficient Multi-Scale Feature Generation Network". The layouts are ResNet-56's for CIFAR
+and ResNet-50's for ImageNet, with every 3x3 convolution of the basic blocks, or every convolution of the bottlenecks,
+an EMG module (decided, as the widths: with 40, 80 and 160 channels the multiply-accumulates are the printed ones).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from timm.layers import ConvNormAct
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models.resnet import downsample_conv
+from torch import Tensor, nn
+
+from leannet.blocks import EMGModule
+from leannet.models.parts.facts import facts
+from leannet.models.parts.multi_exit import MultiExitNetwork
+from leannet.models.small_input import make_small_input
+
+__all__ = ["EMGNet"]
+
+BOTTLENECK = 4  # ResNet's factor between the width inside a bottleneck and its output
+
+
+class Stage(NamedTuple):
+    """Output channels c, repeats n and stride s of the first block."""
+
+    c: int
+    n: int
+    s: int
+
+
+EMGNET56_CIFAR = (Stage(c=40, n=9, s=1), Stage(c=80, n=9, s=2), Stage(c=160, n=9, s=2))
+EMGNET50 = (Stage(c=256, n=3, s=1), Stage(c=512, n=4, s=2), Stage(c=1024, n=6, s=2), Stage(c=2048, n=3, s=2))
+
+
+class EMGBlock(nn.Module):
+    """A residual block whose convolutions are EMG modules: of a basic block two, of a bottleneck three.
+
+    Args:
+        in_channels: Input channels.
+        channels: Output channels.
+        stride: Of the module in which ResNet has its 3x3 stride.
+        bottleneck: Three modules, the first two a quarter as wide.
+
+    Shape: ``(N, in_channels, H, W)`` -> ``(N, channels, H / stride, W / stride)``.
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int, bottleneck: bool) -> None:
+        super().__init__()
+        if bottleneck:
+            width = channels // BOTTLENECK
+            modules = [EMGModule(in_channels, width), EMGModule(width, width, stride), EMGModule(width, channels)]
+        else:
+            modules = [EMGModule(in_channels, channels, stride), EMGModule(channels, channels)]
+        self.emg = nn.Sequential(*_with_relu_between(modules))
+        changes = stride != 1 or in_channels != channels
+        self.shortcut = downsample_conv(in_channels, channels, 1, stride=stride) if changes else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the shortcut, then the activation."""
+        return torch.relu(self.emg(x) + self.shortcut(x))
+
+
+def _with_relu_between(modules: list[EMGModule]) -> list[nn.Module]:
+    layers: list[nn.Module] = [modules[0]]
+    for module in modules[1:]:
+        layers += [nn.ReLU(inplace=True), module]
+    return layers
+
+
+class EMGNet(MultiExitNetwork):
+    """Stages of `EMGBlock`, with an exit after each of the last three.
+
+    Args:
+        table: The stages.
+        bottleneck: Blocks of ResNet-50 instead of ResNet-56, and its stem.
+        exit_head: See `leannet.models.parts.exit_heads`.
+        num_classes: Number of classes.
+        in_chans: Number of input channels.
+        drop_rate: Dropout before every classifier.
+        global_pool: timm's name of the pooling before the last classifier.
+        small_input: Total stride 8 instead of 32, for the network with ResNet-50's stem.
+
+    Shape: ``(N, in_chans, H, W)`` -> ``(N, num_classes)``, the logits of the last exit.
+    """
+
+    def __init__(
+        self,
+        table: tuple[Stage, ...],
+        bottleneck: bool,
+        exit_head: str = "simple",
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        drop_rate: float = 0.0,
+        global_pool: str = "avg",
+        small_input: bool = False,
+    ) -> None:
+        width = 64 if bottleneck else table[0].c
+        stem, reduction = (imagenet_stem(in_chans, width), 4) if bottleneck else (ConvNormAct(in_chans, width, 3), 1)
+        stages, reductions = [], []
+        for row in table:
+            blocks = [EMGBlock(width, row.c, row.s, bottleneck)]
+            blocks += [EMGBlock(row.c, row.c, 1, bottleneck) for _ in range(row.n - 1)]
+            stages.append(nn.Sequential(*blocks))
+            width, reduction = row.c, reduction * row.s
+            reductions.append(reduction)
+        super().__init__(
+            exit_stages=(len(table) - 3, len(table) - 2),
+            exit_head=exit_head,
+            stem=stem,
+            stages=stages,
+            neck=nn.Identity(),
+            channels=[row.c for row in table],
+            reductions=reductions,
+            num_features=width,
+            num_classes=num_classes,
+            in_chans=in_chans,
+            drop_rate=drop_rate,
+            global_pool=global_pool,
+        )
+        if small_input:
+            make_small_input(self)
+
+
+def imagenet_stem(in_chans: int, width: int) -> nn.Sequential:
+    """ResNet's stem for large images: 7x7 convolution and max-pooling, both of stride 2."""
+    return nn.Sequential(ConvNormAct(in_chans, width, 7, stride=2), nn.MaxPool2d(3, stride=2, padding=1))
+
+
+CLASSIFIERS = ("head.fc", "exits.0.classifier.fc", "exits.1.classifier.fc")
+default_cfgs = generate_default_cfgs(
+    {
+        "emgnet56_cifar": facts(32, first_conv="stem.conv", classifier=CLASSIFIERS),
+        "emgnet50": facts(first_conv="stem.0.conv", classifier=CLASSIFIERS),
+    }
+)
+
+
+def _create(name: str, table: tuple[Stage, ...], bottleneck: bool, pretrained: bool, **kwargs: Any) -> EMGNet:
+    feature_cfg = {"feature_cls": "getter", "out_indices": tuple(range(len(table)))}
+    return build_model_with_cfg(
+        EMGNet, name, pretrained, feature_cfg=feature_cfg, table=table, bottleneck=bottleneck, **kwargs
+    )
+
+
+@register_model
+def emgnet56_cifar(pretrained: bool = False, **kwargs: Any) -> EMGNet:
+    """EMGNet in the layout of ResNet-56, for 32 x 32 images."""
+    return _create("emgnet56_cifar", EMGNET56_CIFAR, False, pretrained, **kwargs)
+
+
+@register_model
+def emgnet50(pretrained: bool = False, **kwargs: Any) -> EMGNet:
+    """EMGNet in the layout of ResNet-50."""
+    return _create("emgnet50", EMGNET50, True, pretrained, **kwargs)

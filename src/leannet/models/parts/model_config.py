@@ -1,0 +1,47 @@
+"""What a model folder says about its network: its ``config.json``, in timm's layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from leannet_runtime import UserError
+
+__all__ = ["CONFIG", "read_model_config", "unusable_config"]
+
+CONFIG = "config.json"
+
+_REMEDY = "Give a folder that training wrote"
+
+
+def read_model_config(folder: str | Path) -> dict[str, Any]:
+    """Read the ``config.json`` of a model folder.
+
+    Args:
+        folder: Written by training, by timm or by the Hub.
+
+    Returns:
+        Its content: "architecture" is text; "pretrained_cfg", "num_classes", "label_names" and others are as they are.
+
+    Raises:
+        UserError: It is no model folder, or the file cannot be read, or names no network.
+    """
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        why = f"it has no {CONFIG}" if path.parent.is_dir() else "no such folder"
+        inside = [path.parent / name for name in ("best", "last") if (path.parent / name / CONFIG).is_file()]
+        raise UserError(f"{folder} is no model folder", why, f"Give {inside[0]}" if inside else _REMEDY)
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UserError(f"cannot read {path}", why, _REMEDY) from error
+    if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
+        raise unusable_config(folder, "it names no architecture")
+    return config
+
+
+def unusable_config(folder: str | Path, why: str) -> UserError:
+    """Return the error for a ``config.json`` that can be read, and does not describe a network."""
+    return UserError(f"cannot use {Path(folder) / CONFIG}", why, _REMEDY)

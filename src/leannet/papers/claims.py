@@ -1,0 +1,92 @@
+"""What the papers claim in words, read from the rows of `claims` in the YAML files beside this module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from leannet.papers.published import load_paper
+
+__all__ = ["Claim", "load_claims", "parse_claims"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One claim about a network, held against another one."""
+
+    says: str
+    """The claim in English, without its numbers."""
+    where: str
+    """Where the paper makes it."""
+    quantity: str
+    """What differs: "top1" or "macs"."""
+    unit: str
+    """Of the difference: "points" of accuracy, or "%" of the other network's MACs."""
+    printed: tuple[float, ...]
+    """By how much `network` lies above `against`: one number, the two ends of a range, or nothing."""
+    compared: str
+    """How exits are paired: "same_exits", or "nearest_macs" with a network that has no exits."""
+    network: str
+    """Name of the network that is claimed to be better."""
+    against: str
+    """Name of the other one."""
+    datasets: tuple[str, ...]
+    """The data sets on which it is claimed."""
+
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "quantity": ("top1", "macs"),
+    "unit": ("points", "%"),
+    "compared": ("same_exits", "nearest_macs"),
+}
+
+
+def load_claims(identifier: str) -> tuple[Claim, ...]:
+    """Return the claims of one paper, in its order.
+
+    Raises:
+        UserError: If no paper has this identifier.
+        ValueError: If the file is not as this module describes it; the message names the file and the row.
+    """
+    load_paper(identifier)
+    for entry in resources.files("leannet.papers").iterdir():
+        if entry.name.endswith(".yaml"):
+            head = yaml.safe_load(entry.read_text(encoding="utf-8"))
+            if head["identifier"] == identifier:
+                return parse_claims(head.get("claims", []), entry.name)
+    raise AssertionError("load_paper has found it")
+
+
+def parse_claims(rows: list[Any], file: str) -> tuple[Claim, ...]:
+    """Read the rows of `claims`.
+
+    Args:
+        rows: As they come from YAML.
+        file: Name of the file, for messages.
+
+    Raises:
+        ValueError: If a row is not as this module describes it.
+    """
+    return tuple(_claim(row, f"{file}, claims row {number}") for number, row in enumerate(rows, start=1))
+
+
+def _claim(row: Any, where: str) -> Claim:
+    names = [field.name for field in fields(Claim)]
+    if not isinstance(row, dict) or set(row) != set(names):
+        found = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
+        raise ValueError(f"{where}: a claim has the fields {', '.join(names)}; found {found}")
+    for name, known in _CHOICES.items():
+        if row[name] not in known:
+            raise ValueError(f"{where}: unknown {name} '{row[name]}' (known: {', '.join(known)})")
+    printed = row["printed"]
+    numbers = isinstance(printed, list) and all(type(number) in (int, float) for number in printed)
+    if not numbers or len(printed) > 2 or sorted(printed) != printed:
+        raise ValueError(f"{where}: 'printed' is a list of one number, of two in order, or empty; found {printed}")
+    if not isinstance(row["datasets"], list) or not row["datasets"]:
+        raise ValueError(f"{where}: 'datasets' is a list of names; found {row['datasets']}")
+    lists = {"printed": tuple(map(float, printed)), "datasets": tuple(row["datasets"])}
+    return Claim(**{**row, **lists})

@@ -1,0 +1,197 @@
+"""The records of trainings that a figure is drawn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from leannet.measure import Interval
+from leannet.papers.reproduce.drawings import Drawing
+from leannet_runtime import UserError
+
+__all__ = ["ENSEMBLE", "Exit", "Point", "TrainingRecord", "read_records"]
+
+Exit = int | str | None
+"""An exit from 1 on, `ENSEMBLE`, or None of a network without exits."""
+
+ENSEMBLE = "ensemble"
+
+ROUNDING = 1e-9  # points
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a network, or one of its exits, came to."""
+
+    macs: float
+    """Of an image: with gates, their mean on the test images; of an ensemble, those of the last exit."""
+
+    top1: Interval
+    """Percent of the test images."""
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What a run folder says of a training."""
+
+    folder: Path
+    network: str
+    seed: int
+    epochs: int
+    images: int
+    """In the training part."""
+
+    test_images: int
+    points: dict[Exit, Point]
+    environment: dict[str, Any]
+    """Machine, versions and command, as the run wrote them."""
+
+    @property
+    def budget(self) -> str:
+        """How long it was trained, in words."""
+        return f"{self.epochs} epoch{'s' * (self.epochs != 1)} of {self.images:,} images"
+
+
+def read_records(
+    folder: Path, drawing: Drawing, exits: dict[str, list[Exit]]
+) -> tuple[list[TrainingRecord], list[str]]:
+    """Read the run folders below a folder.
+
+    Args:
+        folder: Searched with everything in it.
+        drawing: What the records are for.
+        exits: Which exits each network of the figure has.
+
+    Returns:
+        The records, in the figure's order of networks and by seed; and what was left out, in words.
+
+    Raises:
+        UserError: There is no record, one is damaged, or two are of one network and seed.
+    """
+    records, notes = [], []
+    for file in sorted(folder.rglob("args.yaml")):
+        run = file.parent
+        arguments = _read(file, yaml.safe_load)
+        # Other verbs write an args.yaml too.
+        if not isinstance(arguments, dict) or not {"model", "recipe", "seed"} <= arguments.keys():
+            continue
+        network = arguments["model"]
+        if network not in exits:
+            notes.append(f"{run} is left out: {network} is not in the figure")
+        elif not (run / "results.json").is_file():
+            notes.append(f"{run} is left out: its training is not finished")
+        elif _classes(run) != drawing.class_names:
+            notes.append(f"{run} is left out: it was not trained on {drawing.dataset_title}")
+        else:
+            records.append(_record(run, network, arguments, exits[network]))
+    if not records:
+        raise _no_records(folder, drawing, notes)
+    _check_one_each(records)
+    order = list(exits)
+    return sorted(records, key=lambda record: (order.index(record.network), record.seed)), notes
+
+
+def _classes(run: Path) -> set[str]:
+    file = run / "environment.json"
+    with _naming(file):
+        return set(_read(file, json.loads)["data"]["classes"])
+
+
+def _record(run: Path, network: str, arguments: dict[str, Any], exits: list[Exit]) -> TrainingRecord:
+    environment, results = (_read(run / name, json.loads) for name in ("environment.json", "results.json"))
+    with _naming(run / "environment.json"):
+        images = _count(environment["data"]["images"]["train"])
+    with _naming(run / "args.yaml"):
+        seed = _count(arguments["seed"], 0)
+    with _naming(run / "results.json"):
+        return TrainingRecord(
+            run,
+            network,
+            seed,
+            _count(results["epochs"]),
+            images,
+            _count(results["test"]["total"]),
+            _points(results, exits),
+            environment,
+        )
+
+
+def _points(results: dict[str, Any], exits: list[Exit]) -> dict[Exit, Point]:
+    test = results["test"]
+    if exits == [None]:
+        return {None: Point(_macs(results["macs"]), _interval(test["top1"]))}
+    found = {
+        int(name.removeprefix("exit")) if name != ENSEMBLE else name: test["exits"][name] for name in test["exits"]
+    }
+    if set(found) != set(exits):
+        raise ValueError(f"it has the exits {', '.join(test['exits'])}, and the figure has {exits}")
+    macs = results["exit_macs"].get("measured") or results["exit_macs"]["open"]
+    return {
+        exit: Point(_macs(macs[-1 if exit == ENSEMBLE else exit - 1]), _interval(found[exit]))  # type: ignore[operator]
+        for exit in exits
+    }
+
+
+def _interval(content: dict[str, Any]) -> Interval:
+    value, low, high = (float(content[name]) for name in ("value", "low", "high"))
+    # Wilson's ends may miss a share of 0 or 1 by a rounding error.
+    if not (0 <= low <= value + ROUNDING and value <= high + ROUNDING and high <= 100):
+        raise ValueError(f"{low} - {value} - {high} is no interval in percent")
+    return Interval(value, low, high, str(content.get("method", "")))
+
+
+def _macs(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ValueError(f"{value} is no number of MACs")
+    return float(value)
+
+
+def _count(value: Any, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{value} is no count")
+    return value
+
+
+def _read(file: Path, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _damaged(file, error.strerror or str(error)) from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise _damaged(file, str(error).splitlines()[0]) from error
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Let what a file lacks, or has in another form, be told with its name."""
+    try:
+        yield
+    except KeyError as error:
+        raise _damaged(file, f"it has no {error.args[0]}") from error
+    except (TypeError, ValueError, AttributeError, IndexError) as error:
+        raise _damaged(file, str(error).splitlines()[0]) from error
+
+
+def _damaged(file: Path, why: str) -> UserError:
+    return UserError(f"cannot use {file}", why, f"Train anew, or move {file.parent} elsewhere")
+
+
+def _no_records(folder: Path, drawing: Drawing, notes: list[str]) -> UserError:
+    why = "no such folder" if not folder.is_dir() else "; ".join(notes) or "no finished training lies below it"
+    commands = "; ".join(drawing.training_command(network, folder) for network in drawing.recipes)
+    return UserError(f"no records in {folder}", why, f"Name another by --records, or make them: {commands}")
+
+
+def _check_one_each(records: list[TrainingRecord]) -> None:
+    seen: dict[tuple[str, int], Path] = {}
+    for record in records:
+        other = seen.setdefault((record.network, record.seed), record.folder)
+        if other != record.folder:
+            what = f"two records of {record.network} with seed {record.seed}"
+            raise UserError(what, f"{other} and {record.folder}", "Move one of them elsewhere")

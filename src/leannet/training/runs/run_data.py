@@ -1,0 +1,110 @@
+"""The data of a run, opened again as it saw them, for whatever is done with the network afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from leannet.data import SPLIT_SEED, BadImages, Source, open_source, with_validation
+from leannet.training.network import label_names
+from leannet.training.runs.settings import ARGUMENTS, SPLIT_LISTS
+from leannet_runtime import UserError
+
+__all__ = ["open_run_source", "recorded_data"]
+
+
+def recorded_data(folder: Path) -> str | None:
+    """Return the data that the run of a model folder was made with, None if they are not written there."""
+    data = _arguments(folder).get("data")
+    return data if isinstance(data, str) else None
+
+
+def open_run_source(
+    folder: Path,
+    data: str | None = None,
+    *,
+    bad_images: BadImages = "error",
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    ignore_unknown_classes: bool = False,
+) -> Source:
+    """Open data for the network in a model folder; those of its own run fall into the same parts as there.
+
+    A training without a validation part makes one out of the training part; it is made again, and consists of images
+    that the network has not learned from. Of other data no part is made up.
+
+    Args:
+        folder: The model folder.
+        data: See `leannet.data.open_source`; by default the data of the run.
+        bad_images: "skip" leaves damaged images out, "error" refuses.
+        workers: Threads or processes that decode.
+        progress: Called with the number of images decoded so far and the number of all.
+        ignore_unknown_classes: Leave out images of classes that the network lacks, as the run may have done itself.
+
+    Returns:
+        The source; its classes are those of the network, if the folder names them.
+
+    Raises:
+        UserError: It is no model folder, nobody says what the data are, or they do not fit the network.
+    """
+    class_names = label_names(folder)
+    arguments, own = _arguments(folder), recorded_data(folder)
+    if data is None and own is None:
+        why = f"no run beside {folder} says on what the network was trained"
+        raise UserError("no data given", why, "Pass --data")
+    spec = data or own or ""
+    same = own is not None and _same(spec, own)
+    source = open_source(
+        spec,
+        seed=SPLIT_SEED,
+        bad_images=bad_images,
+        workers=workers,
+        progress=progress,
+        class_names=class_names,
+        ignore_unknown_classes=ignore_unknown_classes or (same and arguments.get("ignore_unknown_classes") is True),
+    )
+    fraction = arguments.get("val_fraction")  # a comparison has none, and makes no validation part
+    if not same or not isinstance(fraction, int | float) or "train" not in source.splits:
+        return source
+    source = with_validation(source, fraction, SPLIT_SEED)
+    learned = _learned(folder, source)
+    if not learned:
+        return source
+    note = f"the images have changed since the run: the network has learned from {learned:,} of the validation part"
+    return replace(source, notes=(*source.notes, note))
+
+
+def _arguments(folder: Path) -> dict[str, Any]:
+    """Return the settings of the run of a model folder; nothing where there are none."""
+    try:
+        arguments = yaml.safe_load((_run_folder(folder) / ARGUMENTS).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return arguments if isinstance(arguments, dict) else {}
+
+
+def _run_folder(folder: Path) -> Path:
+    """Return where ``args.yaml`` lies: beside ``best/`` and ``last/``, or, of a comparison, beside ``networks/``."""
+    above = [folder.expanduser().resolve(), *folder.expanduser().resolve().parents]
+    return above[3] if len(above) > 3 and above[2].name == "networks" else above[1] if len(above) > 1 else above[0]
+
+
+def _same(one: str, other: str) -> bool:
+    """Say whether two names mean the same data."""
+    return one == other or Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+
+
+def _learned(folder: Path, source: Source) -> int:
+    """Return how many images of the validation part the run lists as training images."""
+    try:
+        lists = json.loads((_run_folder(folder) / SPLIT_LISTS).read_text(encoding="utf-8"))
+        trained = set(lists["train"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return 0
+    held_out = source.splits.get("validation")
+    return len(trained.intersection(held_out.identifiers())) if held_out else 0

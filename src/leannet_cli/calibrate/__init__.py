@@ -1,0 +1,5 @@
+"""The verb ``calibrate``."""
+
+from leannet_cli.calibrate.verb import calibrate
+
+__all__ = ["calibrate"]
