@@ -1,6 +1,6 @@
 """Peak memory of a whole training on CIFAR-10: reading, an epoch, judging, checkpoint and model folders.
 
-    python benchmarks/memory.py CIFAR [--network sm_v2] [--seconds 300]
+    python benchmarks/memory.py CIFAR [--network sm_v2] [--no-small-input] [--seconds 300]
 
 CIFAR is a folder with ``train.parquet`` and ``test.parquet``, or anything else that ``leannet train --data`` takes. The
 run has one epoch; where that takes longer than --seconds, it is asked to stop by SIGINT, and the record says so. The
@@ -24,26 +24,44 @@ LIMIT = 3 * 10**9  # bytes
 INTERVAL = 0.5  # seconds between two looks at the memory
 
 
-def main() -> None:
+def read_arguments(given: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line, by default that of this process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("--network", default="sm_v2")
+    parser.add_argument(
+        "--small-input",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="the small-input form of the network, which leannet train chooses for images as small as CIFAR-10's",
+    )
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--val-fraction", type=float, default=0.1, help="share of the images judged after the epoch")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--output", type=Path, default=Path("results/reliability/memory.json"))
-    arguments = parser.parse_args()
-    options = ["--no-small-input", "--epochs", "1", "--batch-size", str(arguments.batch_size)]
+    return parser.parse_args(given)
+
+
+def training(arguments: argparse.Namespace) -> list[str]:
+    """Return the arguments of ``leannet`` that do not depend on where the files lie."""
+    form = "--small-input" if arguments.small_input else "--no-small-input"
+    options = [form, "--epochs", "1", "--batch-size", str(arguments.batch_size)]
     options += ["--val-fraction", str(arguments.val_fraction), "--seed", str(arguments.seed)]
-    command = ["train", arguments.network, *options]
+    return ["train", arguments.network, *options]
+
+
+def main() -> None:
+    arguments = read_arguments()
+    command = training(arguments)
     with tempfile.TemporaryDirectory() as name:
         run = Path(name) / "run"
         record = watch([*command, "--data", arguments.data, "--output", str(run)], run, arguments.seconds)
         record["data"] = data_of(run)
     from leannet.training import environment  # loads torch, whose memory a child process would seem to inherit
 
-    record = {"environment": environment(), "command": " ".join(["leannet", *command]), **record}
+    begin = {"command": " ".join(["leannet", *command]), "small_input": arguments.small_input}
+    record = {"environment": environment(), **begin, **record}
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(record, indent=1) + "\n")
     for phase, size in record["peak_bytes_until"].items():

@@ -210,7 +210,7 @@ def scan(root: Path) -> dict[str, Any]:
 
 
 def load_all_code() -> None:
-    """Scan a few files of each kind, for code that is loaded late may lie where a process without rights may not look."""
+    """Scan a few files of each kind: code that is loaded late may lie where a process without rights cannot look."""
     from leannet.data import open_source, scan_source
 
     cache = os.environ["XDG_CACHE_HOME"]
