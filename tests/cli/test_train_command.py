@@ -1,6 +1,9 @@
 """A whole run of `leannet train`: its files, the epoch that is kept, and how that is judged by others."""
 
 import json
+import os
+import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -226,3 +229,10 @@ def test_plain_lines_where_there_is_no_terminal(trees, tmp_path, monkeypatch, no
     answer = train(trees, tmp_path / "out")
     assert not {"\x1b", "\r"} & set(answer.out + answer.err)
     assert sum(line.startswith("  epoch 1/1: ") for line in answer.err.splitlines()) == 1
+
+
+def test_the_memory_it_took_is_that_of_this_process(trees, tmp_path):
+    train(trees, tmp_path / "run")
+    peak = results(tmp_path / "run")["peak_memory_bytes"]
+    now = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+    assert 0.5 * now < peak <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -7,30 +7,21 @@ an EMG module (decided, as the widths: with 40, 80 and 160 channels the multiply
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import torch
-from timm.layers import ConvNormAct
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.resnet import downsample_conv
 from torch import Tensor, nn
 
 from leannet.blocks import EMGModule
 from leannet.models.parts.facts import facts
-from leannet.models.parts.multi_exit import MultiExitNetwork
-from leannet.models.small_input import make_small_input
+from leannet.models.parts.residual_exits import CLASSIFIERS, ResidualExits, Stage
 
 __all__ = ["EMGNet"]
 
 BOTTLENECK = 4  # ResNet's factor between the width inside a bottleneck and its output
-
-
-class Stage(NamedTuple):
-    """Output channels c, repeats n and stride s of the first block."""
-
-    c: int
-    n: int
-    s: int
 
 
 EMGNET56_CIFAR = (Stage(c=40, n=9, s=1), Stage(c=80, n=9, s=2), Stage(c=160, n=9, s=2))
@@ -72,66 +63,22 @@ def _with_relu_between(modules: list[EMGModule]) -> list[nn.Module]:
     return layers
 
 
-class EMGNet(MultiExitNetwork):
+class EMGNet(ResidualExits):
     """Stages of `EMGBlock`, with an exit after each of the last three.
 
     Args:
         table: The stages.
         bottleneck: Blocks of ResNet-50 instead of ResNet-56, and its stem.
         exit_head: See `leannet.models.parts.exit_heads`.
-        num_classes: Number of classes.
-        in_chans: Number of input channels.
-        drop_rate: Dropout before every classifier.
-        global_pool: timm's name of the pooling before the last classifier.
-        small_input: Total stride 8 instead of 32, for the network with ResNet-50's stem.
+        **kwargs: Further arguments of `ResidualExits`.
 
     Shape: ``(N, in_chans, H, W)`` -> ``(N, num_classes)``, the logits of the last exit.
     """
 
-    def __init__(
-        self,
-        table: tuple[Stage, ...],
-        bottleneck: bool,
-        exit_head: str = "simple",
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        drop_rate: float = 0.0,
-        global_pool: str = "avg",
-        small_input: bool = False,
-    ) -> None:
-        width = 64 if bottleneck else table[0].c
-        stem, reduction = (imagenet_stem(in_chans, width), 4) if bottleneck else (ConvNormAct(in_chans, width, 3), 1)
-        stages, reductions = [], []
-        for row in table:
-            blocks = [EMGBlock(width, row.c, row.s, bottleneck)]
-            blocks += [EMGBlock(row.c, row.c, 1, bottleneck) for _ in range(row.n - 1)]
-            stages.append(nn.Sequential(*blocks))
-            width, reduction = row.c, reduction * row.s
-            reductions.append(reduction)
-        super().__init__(
-            exit_stages=(len(table) - 3, len(table) - 2),
-            exit_head=exit_head,
-            stem=stem,
-            stages=stages,
-            neck=nn.Identity(),
-            channels=[row.c for row in table],
-            reductions=reductions,
-            num_features=width,
-            num_classes=num_classes,
-            in_chans=in_chans,
-            drop_rate=drop_rate,
-            global_pool=global_pool,
-        )
-        if small_input:
-            make_small_input(self)
+    def __init__(self, table: tuple[Stage, ...], bottleneck: bool, exit_head: str = "simple", **kwargs: Any) -> None:
+        super().__init__(table, partial(EMGBlock, bottleneck=bottleneck), bottleneck, exit_head, **kwargs)
 
 
-def imagenet_stem(in_chans: int, width: int) -> nn.Sequential:
-    """ResNet's stem for large images: 7x7 convolution and max-pooling, both of stride 2."""
-    return nn.Sequential(ConvNormAct(in_chans, width, 7, stride=2), nn.MaxPool2d(3, stride=2, padding=1))
-
-
-CLASSIFIERS = ("head.fc", "exits.0.classifier.fc", "exits.1.classifier.fc")
 default_cfgs = generate_default_cfgs(
     {
         "emgnet56_cifar": facts(32, first_conv="stem.conv", classifier=CLASSIFIERS),

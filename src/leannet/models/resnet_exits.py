@@ -9,80 +9,47 @@ from __future__ import annotations
 
 from typing import Any
 
-from timm.layers import ConvNormAct
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.resnet import BasicBlock, Bottleneck, downsample_conv
 from torch import nn
 
-from leannet.models.emgnet import CLASSIFIERS, EMGNET50, Stage, imagenet_stem
 from leannet.models.parts.facts import facts
-from leannet.models.parts.multi_exit import MultiExitNetwork
-from leannet.models.small_input import make_small_input
+from leannet.models.parts.residual_exits import CLASSIFIERS, ResidualExits, Stage
 
 __all__ = ["MultiExitResNet"]
 
 RESNET56_CIFAR = (Stage(c=16, n=9, s=1), Stage(c=32, n=9, s=2), Stage(c=64, n=9, s=2))
-RESNET50 = EMGNET50
+RESNET50 = (Stage(c=256, n=3, s=1), Stage(c=512, n=4, s=2), Stage(c=1024, n=6, s=2), Stage(c=2048, n=3, s=2))
 
 
-class MultiExitResNet(MultiExitNetwork):
+class MultiExitResNet(ResidualExits):
     """ResNet with an exit after each of its last three stages.
 
     Args:
         table: The stages.
         bottleneck: Blocks of ResNet-50 instead of ResNet-56, and its stem.
         exit_head: "bottleneck" for SD-ResNet, "attention" for SCAN; see `leannet.models.parts.exit_heads`.
-        num_classes: Number of classes.
-        in_chans: Number of input channels.
-        drop_rate: Dropout before every classifier.
-        global_pool: timm's name of the pooling before the last classifier.
-        small_input: Total stride 8 instead of 32, for the network with ResNet-50's stem.
+        **kwargs: Further arguments of `ResidualExits`.
 
     Shape: ``(N, in_chans, H, W)`` -> ``(N, num_classes)``, the logits of the last exit.
     """
 
-    def __init__(
-        self,
-        table: tuple[Stage, ...],
-        bottleneck: bool,
-        exit_head: str,
-        num_classes: int = 1000,
-        in_chans: int = 3,
-        drop_rate: float = 0.0,
-        global_pool: str = "avg",
-        small_input: bool = False,
-    ) -> None:
-        width = 64 if bottleneck else table[0].c
-        stem, reduction = (imagenet_stem(in_chans, width), 4) if bottleneck else (ConvNormAct(in_chans, width, 3), 1)
-        block, factor = (Bottleneck, Bottleneck.expansion) if bottleneck else (BasicBlock, 1)
-        stages, reductions = [], []
-        for row in table:
-            blocks = []
-            for number in range(row.n):
-                stride = row.s if number == 0 else 1
-                changes = stride != 1 or width != row.c
-                shortcut = downsample_conv(width, row.c, 1, stride=stride) if changes else None
-                blocks.append(block(width, row.c // factor, stride=stride, downsample=shortcut))
-                width = row.c
-            stages.append(nn.Sequential(*blocks))
-            reduction *= row.s
-            reductions.append(reduction)
-        super().__init__(
-            exit_stages=(len(table) - 3, len(table) - 2),
-            exit_head=exit_head,
-            stem=stem,
-            stages=stages,
-            neck=nn.Identity(),
-            channels=[row.c for row in table],
-            reductions=reductions,
-            num_features=width,
-            num_classes=num_classes,
-            in_chans=in_chans,
-            drop_rate=drop_rate,
-            global_pool=global_pool,
-        )
-        if small_input:
-            make_small_input(self)
+    def __init__(self, table: tuple[Stage, ...], bottleneck: bool, exit_head: str, **kwargs: Any) -> None:
+        super().__init__(table, _bottleneck if bottleneck else _basic_block, bottleneck, exit_head, **kwargs)
+
+
+def _basic_block(in_channels: int, channels: int, stride: int) -> nn.Module:
+    return BasicBlock(in_channels, channels, stride=stride, downsample=_shortcut(in_channels, channels, stride))
+
+
+def _bottleneck(in_channels: int, channels: int, stride: int) -> nn.Module:
+    width = channels // Bottleneck.expansion
+    return Bottleneck(in_channels, width, stride=stride, downsample=_shortcut(in_channels, channels, stride))
+
+
+def _shortcut(in_channels: int, channels: int, stride: int) -> nn.Module | None:
+    changes = stride != 1 or in_channels != channels
+    return downsample_conv(in_channels, channels, 1, stride=stride) if changes else None
 
 
 default_cfgs = generate_default_cfgs(

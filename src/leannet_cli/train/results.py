@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from leannet_cli.console import make_console
-from leannet_cli.numbers import count_text, duration_text
+from leannet_cli.numbers import bytes_text, count_text, duration_text
 
 __all__ = ["print_results", "print_scan"]
 
@@ -74,10 +74,13 @@ def print_results(results: dict[str, Any], folder: Path) -> None:
     _print_exits(console, results)
     skipped = sum(results["skipped_images"].values())
     left_out = f", {skipped:,} damaged images left out" if skipped else ""
+    peak = results["peak_memory_bytes"]
+    memory = f", {bytes_text(peak)} of memory at most" if peak else ""
     console.print(
         f"\nEpoch {results['best_epoch']} of {results['epochs']}, chosen by {results['chosen_by']}; "
         f"{count_text(results['parameters'])} parameters, {count_text(results['macs'])} MACs; "
-        f"trained in {duration_text(results['train_seconds'])}, {results['images_per_second']:.0f} images/s{left_out}."
+        f"trained in {duration_text(results['train_seconds'])}, {results['images_per_second']:.0f} images/s"
+        f"{memory}{left_out}."
     )
     console.print(
         f"Written to {folder}: results.json, results.csv, args.yaml, environment.json, splits.json, best, last"

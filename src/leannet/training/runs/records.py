@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from leannet_runtime.files import write_csv
 
-__all__ = ["EpochRow", "write_gates", "write_rows"]
+__all__ = ["EpochRow", "summarise", "write_gates", "write_rows"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,28 @@ class EpochRow:
     seconds: float
     more: dict[str, float] = field(default_factory=dict)
     """Further columns: what the exits of a network came to on the validation part, and how open its gates were."""
+
+
+def summarise(rows: list[EpochRow]) -> dict[str, Any]:
+    """Return the time that epochs took, and the largest memory of this process, for ``results.json``.
+
+    The memory is that of the process that finished: a run that was resumed may have had more before. On a GPU the
+    largest memory of its tensors stands beside it.
+    """
+    seconds = sum(row.seconds for row in rows)
+    images = sum(row.seconds * row.images_per_second for row in rows)
+    gpu = {"peak_gpu_bytes": torch.cuda.max_memory_allocated()} if torch.cuda.is_available() else {}
+    rate = images / max(seconds, 1e-9)
+    return {"train_seconds": seconds, "images_per_second": rate, "peak_memory_bytes": _peak_memory_bytes(), **gpu}
+
+
+def _peak_memory_bytes() -> int | None:
+    """Return the largest resident memory of this process so far; None where the system does not say."""
+    with contextlib.suppress(ImportError):  # Windows has no such module
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return None
 
 
 def write_rows(path: Path, rows: list[EpochRow]) -> None:

@@ -23,7 +23,7 @@ from leannet.training.model_folder import save_model_folder
 from leannet.training.network import check_network, make_network
 from leannet.training.prepare import PreparedData, prepare_data, settle_recipe
 from leannet.training.runs.judging import Judgement, chosen_by, describe_exits, judge_network
-from leannet.training.runs.records import EpochRow, write_gates, write_rows
+from leannet.training.runs.records import EpochRow, summarise, write_gates, write_rows
 from leannet.training.runs.settings import ARGUMENTS, RESULTS, SPLIT_LISTS, RunSettings
 from leannet.training.runs.stopping import Stopped, StopSignals
 from leannet_runtime import UserError
@@ -275,8 +275,6 @@ class _Run:
         size = self.data.preprocessing.img_size
         best = best.cpu()
         macs = count_macs(best, torch.zeros(1, 3, size, size))
-        seconds = sum(row.seconds for row in self.rows)
-        images = sum(row.seconds * row.images_per_second for row in self.rows)
         results = {
             "model": self.settings.model,
             "data": self.settings.data,
@@ -289,8 +287,7 @@ class _Run:
             "macs": macs.total,
             **describe_exits(best, size, list(judged.values())),
             "uncounted": macs.uncounted,
-            "train_seconds": seconds,
-            "images_per_second": images / max(seconds, 1e-9),
+            **summarise(self.rows),
             "skipped_images": {part: len(found) for part, found in self.data.scan.damaged.items()},
             "notes": [*self.data.notes, *self.notes],
         }
