@@ -1,5 +1,6 @@
-"""How long processes wait for each other, by what torch itself says of their group."""
+"""How long processes wait for each other, by what torch itself says, and what becomes of memory that is freed."""
 
+import os
 import subprocess
 import sys
 
@@ -27,3 +28,37 @@ def test_processes_wait_while_the_first_reads_the_images(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert [float((tmp_path / rank).read_text()) for rank in "01"] == [12 * 3600, 12 * 3600]
+
+
+COUNT = """
+import resource, sys, torch
+from leannet.training.devices import keep_freed_memory
+said = keep_freed_memory() if sys.argv[1] == "keep" else None
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.ones(2**24)  # 64 MiB, 16,384 pages; glibc keeps blocks up to 32 MiB by itself
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(said, faults())
+"""
+
+
+def count_faults(how, **environment):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT, how], capture_output=True, text=True, env={**clean, **environment}, timeout=120
+    )
+    said, faults = done.stdout.split()
+    return said, int(faults)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the allocator of glibc")
+def test_freed_memory_is_used_again():
+    """Counted by the system: without it every large tensor takes its pages anew (in fewer faults, if they are huge)."""
+    assert count_faults("plain")[1] > 20 * 16
+    said, faults = count_faults("keep")
+    assert said == "True"
+    assert faults < 20
+    assert count_faults("keep", MALLOC_TRIM_THRESHOLD_="131072")[0] == "False"

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from leannet.data import TrainBatches
 from leannet.models import AllExits, has_exits
+from leannet.training.devices import keep_freed_memory
 from leannet.training.distributed import GlobalBatchNorm, synchronise_batch_norm
 from leannet.training.losses import TrainingLoss, class_weights
 from leannet.training.network import learned_when_frozen
@@ -100,6 +101,8 @@ class Trainer:
 
     def __post_init__(self) -> None:
         device, recipe = self.accelerator.device, self.recipe
+        if device.type == "cpu":
+            keep_freed_memory()
         if recipe.freeze:
             _freeze(self.network)
         self.updates_per_epoch = -(-len(self.batches) // recipe.grad_accum_steps)
