@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any
 
@@ -59,17 +58,16 @@ class _Segment(nn.Module):
 
 def session(module: nn.Module, example: Tensor, threads: int) -> onnxruntime.InferenceSession:
     """Export a module with a dynamic batch, and load it."""
-    file = io.BytesIO()
     batch = torch.export.Dim("batch", min=1, max=4096)
     program = torch.onnx.export(
         module.eval(), (example,), dynamo=True, dynamic_shapes=({0: batch},), verbose=False, optimize=True
     )
     assert program is not None
-    program.model_proto.SerializeToString()
-    file.write(program.model_proto.SerializeToString())
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        program.model_proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def onnx_full(network: nn.Module, img_size: int, threads: int, exits: int = 1) -> Answer:

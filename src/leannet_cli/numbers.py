@@ -23,7 +23,7 @@ def count_value(text: str, option: str) -> float:
     Raises:
         UserError: It is none; `option` says where it was given.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*([kMG]?)", text.strip())
+    match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([kMG]?)", text.strip())
     if match is None:
         raise UserError(f"{option} {text}", "not a count", "Pass 40M, 1.2G or 40000000, say")
     return float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[match[2]]

@@ -93,6 +93,14 @@ def test_evaluate_lets_images_leave(calibrated):
     assert left["figures"]["top1"]["value"] == pytest.approx(mean)
 
 
+def test_evaluate_says_when_it_judges_on_the_images_that_chose(calibrated):
+    run, _ = calibrated
+    found = leannet(run, "evaluate", "exits/best", "--split", "validation", "--output", "chosen")
+    assert "the thresholds of the exits were chosen on these images" in found.out + found.err
+    found = leannet(run, "evaluate", "exits/best", "--output", "others")
+    assert "were chosen on these images" not in found.out + found.err
+
+
 def test_the_staged_classifier_answers_as_evaluate_does(calibrated):
     run, _ = calibrated
     leannet(run, "evaluate", "exits/best", "--output", "again")
@@ -136,13 +144,14 @@ def test_budgets(calibrated):
     ("arguments", "words"),
     [
         (("plain/best",), "plain/best has no exits: it answers at its end only. Attach some"),
-        (("exits/best",), "--max-drop 0.5 cannot be promised: on 143 validation images no drop below 2.10 points"),
+        (("exits/best",), "--max-drop 0.5 cannot be known: on 143 validation images no drop below 2.10 points"),
         (("exits/best", "--max-drop", 5, "--budget-macs", "9M"), "there is one goal"),
         (("exits/best", "--budget-macs", "many"), "--budget-macs many: not a count"),
         (("exits/best", "--budget-macs", "1k"), "--budget-macs 1k cannot be reached: .* at the first exit costs"),
         (("exits/best", "--max-drop", 5, "--split", "test"), "--split test: thresholds chosen on images that"),
         (("exits/best", "--max-drop", 5, "--rule", "patience"), "no thresholds to calibrate"),
         (("exits/best", "--max-drop", 5, "--rule", "luck"), "unknown exit rule luck"),
+        (("exits/best", "--max-drop", 5, "--output", "exits"), "cannot write to exits: it holds a run"),
         (("nowhere",), "nowhere is no model folder: no such folder"),
     ],
 )

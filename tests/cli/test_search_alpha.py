@@ -37,7 +37,7 @@ def test_a_larger_alpha_raises_thresholds(searched):
     assert thresholds(folder / "alpha-3").mean() > thresholds(folder / "alpha-0").mean() + 0.01
     for row in rows(folder):
         results = json.loads((folder / f"alpha-{row['alpha']}" / "results.json").read_text())
-        assert float(row["macs"]) == pytest.approx(results["exit_macs"]["measured"][-1], abs=1)
+        assert float(row["macs"]) == pytest.approx(results["exit_macs"]["by_part"]["validation"][-1], abs=1)
         assert results["exit_macs"]["closed"][-1] <= float(row["macs"]) <= results["exit_macs"]["open"][-1]
         assert float(row["top1"]) == pytest.approx(results["validation"]["top1"]["value"], abs=0.006)
     assert float(rows(folder)[1]["gates_open"]) <= float(rows(folder)[0]["gates_open"])
@@ -51,6 +51,13 @@ def test_a_second_call_adds_what_is_missing(searched):
     assert found.code == 0, found.err
     assert [row["alpha"] for row in rows(folder)] == ["0", "1", "3"]
     assert (folder / "alpha-3" / "results.json").stat().st_mtime_ns == before
+
+
+def test_other_settings_do_not_get_the_old_rows(searched):
+    folder, _ = searched
+    fields = [2 if field == 1 else field for field in FIELDS]  # two epochs
+    said = refusal("search-alpha", "emgnet56_cifar", *fields, "--alphas", "3", "--output", folder)
+    assert "it was begun with other settings" in said
 
 
 def test_mistakes(searched, tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from leannet import create_network
 from leannet.early_exit import RULES, ExitPolicy, StagedClassifier
 from leannet.measure import count_macs
-from leannet.models import ExitMacs
+from leannet.models import ExitMacs, count_exit_macs
 from leannet_runtime import UserError
 
 
@@ -134,7 +134,7 @@ def test_macs_by_hand():
     found(batch)
     for hook in hooks:
         hook.remove()
-    closed = found._macs[8].closed[-1]
+    closed = found._macs[8, 8].closed[-1]
     macs = StagedClassifier(network, ExitPolicy((1.0, 1.0)))(batch).macs
     assert macs.tolist() == (closed + torch.stack(opened).sum(dim=0)).tolist()
 
@@ -144,3 +144,12 @@ def test_what_does_not_fit_is_refused():
         StagedClassifier(create_network("resnet20_cifar", num_classes=2), ExitPolicy((0.5,)))
     with pytest.raises(UserError, match="2 thresholds"):
         StagedClassifier(chain(), ExitPolicy((0.5, 0.5)))
+
+
+def test_macs_of_images_that_are_not_square():
+    network = attached()
+    batch = images(2, side=32)[:, :, :, :16].repeat(1, 1, 2, 1)  # 64 x 16
+    found = StagedClassifier(network, ExitPolicy((0.0, 0.0)))(batch)
+    tall = count_exit_macs(network, (64, 16)).open[0]
+    assert found.macs.tolist() == [tall, tall]
+    assert tall == pytest.approx(count_exit_macs(network, 32).open[0], rel=0.01)

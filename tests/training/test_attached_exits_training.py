@@ -3,10 +3,12 @@
 import pytest
 import torch
 from noise import CLASSES, train_batches
+from safetensors.torch import save_file
 
 from leannet import create_network
 from leannet.models import attach_exits
 from leannet.training import Recipe, Trainer, make_accelerator, make_network, train_network
+from leannet_runtime import UserError
 
 PLAIN = Recipe(epochs=1, batch_size=6, opt="sgd", lr=0.05, warmup_epochs=0)
 
@@ -84,3 +86,43 @@ def test_a_classifier_that_nobody_has_trained_learns_with_the_exits():
     before = state_of(fresh.backbone)
     train(fresh, freeze=True)
     assert changed(fresh.backbone, before) == {"head.fc.weight", "head.fc.bias"}
+
+
+def test_weights_of_a_file_are_no_new_classifier(tmp_path):
+    """Frozen, the answer of the network stays what the file made it."""
+    plain = network(freeze=False).backbone
+    save_file(plain.state_dict(), tmp_path / "weights.safetensors")
+    recipe = Recipe(exits="stages.0", freeze=True, img_size=8)
+    loaded, _ = make_network(
+        "resnet20_cifar", tuple("abcdefgh"[:CLASSES]), recipe, str(tmp_path / "weights.safetensors")
+    )
+    assert loaded.trained_when_frozen == ("exits",)
+    assert torch.equal(loaded.backbone.head.fc.weight, plain.head.fc.weight)
+
+
+def test_options_without_an_effect_are_refused():
+    names = tuple("abc")
+    with pytest.raises(UserError, match="resnet20_cifar has no exits"):
+        make_network("resnet20_cifar", names, Recipe(exit_loss="scan", img_size=8))
+    with pytest.raises(UserError, match="heads are chosen where exits are attached"):
+        make_network("emgnet56_cifar", names, Recipe(exit_head="attention", img_size=8))
+    make_network(
+        "resnet20_cifar",
+        names,
+        Recipe(exits="0", exit_head="linear", exit_loss="scan", exit_feature_weight=0.0, img_size=8),
+    )
+
+
+def test_checkpointing_gives_the_same_gradients():
+    images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = []
+    for enabled in (False, True):
+        model = network(freeze=False).train()
+        model.set_grad_checkpointing(enabled)
+        calls = []
+        model.backbone.stages[0].register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
+        sum(logits.square().sum() for logits in model.forward_exits(images)).backward()
+        found.append((len(calls), [p.grad.clone() for p in model.parameters() if p.grad is not None]))
+    assert (found[0][0], found[1][0]) == (1, 2)
+    for plain, recomputed in zip(found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(plain, recomputed)

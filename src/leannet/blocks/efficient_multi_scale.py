@@ -61,7 +61,8 @@ class ChannelGate(nn.Module):
 
     def forward(self, inner: Tensor) -> Tensor:
         """Take the features of the inner kernel and return the decisions."""
-        margin = inner.abs().mean(dim=(2, 3)) - self.threshold
+        # In the precision of the thresholds, for images in half precision too.
+        margin = inner.abs().mean(dim=(2, 3), dtype=self.threshold.dtype) - self.threshold
         x = torch.tanh(margin / 2) / 2  # sigmoid(margin) - 0.5, with its sign right however small the margin is
         # TorchScript knows no functions with a backward pass of their own.
         decision: Tensor = (x >= 0).to(x.dtype) if torch.jit.is_scripting() else SurrogateStep.apply(x)  # type: ignore[attr-defined]
@@ -121,7 +122,7 @@ class MultiScaleConv2d(nn.Module):
         inner = self._convolve(x, self._centre_of(self.weight))
         if self.gates == "closed":
             return inner
-        return inner + self.gate(inner) * self._convolve(x, self.weight * self.ring)
+        return inner + self.gate(inner).to(inner.dtype) * self._convolve(x, self.weight * self.ring)
 
     def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.conv2d(x, weight, padding=weight.shape[-1] // 2, groups=self.groups)
@@ -171,7 +172,7 @@ class EMGModule(nn.Module):
         """Compute the pointwise features, and from them those of larger scale."""
         pointwise = torch.relu(self.pointwise_norm(self.pointwise(x)))
         multi_scale = self.multi_scale_norm(self.multi_scale(pointwise))
-        if not torch.jit.is_scripting() and multi_scale.requires_grad:  # type: ignore[attr-defined]
+        if not (torch.jit.is_scripting() or torch.compiler.is_compiling()) and multi_scale.requires_grad:  # type: ignore[attr-defined]
             # Of a concatenation come slices, in which the batch norm's backward pass takes twice as long.
             multi_scale.register_hook(_dense)
         return torch.cat([pointwise, multi_scale], dim=1)

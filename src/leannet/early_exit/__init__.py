@@ -1,10 +1,10 @@
 """Networks that images leave early: policies, staged inference, calibration."""
 
 from leannet.early_exit.answers import ExitAnswers, collect_answers
-from leannet.early_exit.calibration import Calibration, Goal, calibrate
+from leannet.early_exit.calibration import Calibration, Goal, calibrate, check_rule
 from leannet.early_exit.curve import curve_table, draw_curve
 from leannet.early_exit.policy import RULES, ExitPolicy, apply_policy, sureness
-from leannet.early_exit.saved import read_policy, write_policy
+from leannet.early_exit.saved import calibrated_on, read_policy, write_policy
 from leannet.early_exit.staged import Exited, StagedClassifier, check_exits
 from leannet.early_exit.summary import ExitRow, ExitSummary, answers_of_policy, summarise_exits
 from leannet.early_exit.timing import measure_exit_latency
@@ -32,7 +32,9 @@ __all__ = [
     "apply_policy",
     "attach_exits",
     "calibrate",
+    "calibrated_on",
     "check_exits",
+    "check_rule",
     "choose_by_budget",
     "choose_by_drop",
     "collect_answers",

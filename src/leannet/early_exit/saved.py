@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from leannet.early_exit.policy import ExitPolicy
 from leannet.models import read_model_config
 from leannet_runtime.files import write_json
 
-__all__ = ["CONFIG_KEY", "read_policy", "write_policy"]
+__all__ = ["CONFIG_KEY", "calibrated_on", "read_policy", "write_policy"]
 
 CONFIG_KEY = "early_exit"
 """Under which the policy stands in ``config.json``; timm passes over what it does not know."""
@@ -47,4 +46,12 @@ def write_policy(folder: Path, policy: ExitPolicy, record: dict[str, Any]) -> No
     """
     config = read_model_config(folder)
     config[CONFIG_KEY] = {**policy.as_config(), "calibrated": record}
-    write_json(folder / "config.json", json.loads(json.dumps(config)))
+    write_json(folder / "config.json", config)
+
+
+def calibrated_on(folder: Path) -> tuple[str, str] | None:
+    """Return the fingerprint of the data and the part on which the policy in a model folder was chosen, if it says."""
+    record = read_model_config(folder).get(CONFIG_KEY, {}).get("calibrated", {})
+    if not {"fingerprint", "split"} <= set(record):
+        return None
+    return str(record["fingerprint"]), str(record["split"])

@@ -64,7 +64,7 @@ class StagedClassifier:
         self.network = network.eval()
         self.policy = policy
         self.count_gates = count_gates
-        self._macs: dict[int, ExitMacs] = {}
+        self._macs: dict[tuple[int, int], ExitMacs] = {}
 
     def __call__(self, images: Tensor) -> Exited:
         """Classify a batch.
@@ -72,7 +72,7 @@ class StagedClassifier:
         Args:
             images: Normalised, ``(N, C, H, W)``.
         """
-        macs = self._exit_macs(images.shape[-1])
+        macs = self._exit_macs((images.shape[-2], images.shape[-1]))
         with torch.inference_mode():
             if self.count_gates and macs.gates:
                 with GateMeter(self.network, per_image=True) as meter:
@@ -109,7 +109,7 @@ class StagedClassifier:
         fixed = torch.tensor(macs.open if meter is None else macs.closed, dtype=torch.float64)
         return Exited(probabilities.argmax(dim=1), probabilities, exits, spent + fixed[exits.cpu() - 1])
 
-    def _exit_macs(self, img_size: int) -> ExitMacs:
+    def _exit_macs(self, img_size: tuple[int, int]) -> ExitMacs:
         """Count once for each size of the images."""
         if img_size not in self._macs:
             self._macs[img_size] = count_exit_macs(self.network, img_size)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -79,19 +80,23 @@ def trade_offs(
 
     Returns:
         The choices that no other beats in accuracy and cost, the cheapest first, and the full network, which no image
-        leaves before its end.
+        leaves before its end, with infinite thresholds.
     """
     count = answers.num_exits
     macs = answers.macs.numpy()
     cost = macs if exit_cost is None else np.broadcast_to(np.asarray(exit_cost, dtype=float), macs.shape)
     temperatures = policy.temperatures or (1.0,) * count
-    scaled = answers.logits / torch.tensor(temperatures)[:, None]
-    sure = torch.stack([sureness(scaled[:, i].softmax(dim=1), policy.rule) for i in range(count - 1)], dim=1).numpy()
+    # As `Decision` does it, and in its precision: a threshold that is a value found here must decide alike there.
+    sure = torch.stack(
+        [
+            sureness((answers.logits[:, index] / temperatures[index]).softmax(dim=1), policy.rule)
+            for index in range(count - 1)
+        ],
+        dim=1,
+    ).numpy()
     right = _right(answers, policy)
-    candidates = _candidates(sure)
-    found = [_try(thresholds, sure, right, macs, cost) for thresholds in itertools.product(*candidates)]
-    never = _try((np.inf,) * (count - 1), sure, right, macs, cost)
-    return _front(found), replace(never, thresholds=(1.0,) * (count - 1))
+    found = [_try(thresholds, sure, right, macs, cost) for thresholds in itertools.product(*_candidates(sure))]
+    return _front(found), _try((np.inf,) * (count - 1), sure, right, macs, cost)
 
 
 def _right(answers: ExitAnswers, policy: ExitPolicy) -> NDArray[np.bool_]:
@@ -104,16 +109,16 @@ def _right(answers: ExitAnswers, policy: ExitPolicy) -> NDArray[np.bool_]:
     return right.numpy()
 
 
-def _candidates(sure: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+def _candidates(sure: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """Return thresholds for each exit: quantiles of how sure it is, from letting all leave to letting none leave."""
     count = min(MOST_CANDIDATES, int(MOST_COMBINATIONS ** (1 / sure.shape[1])))
     shares = np.linspace(0, 1, max(count - 1, 2))
-    return [np.unique(np.append(np.quantile(column, shares), 1.0)) for column in sure.T]
+    return [np.unique(np.append(np.quantile(column, shares), 1.0).astype(np.float32)) for column in sure.T]
 
 
 def _try(
     thresholds: Sequence[float],
-    sure: NDArray[np.float64],
+    sure: NDArray[np.float32],
     right: NDArray[np.bool_],
     macs: NDArray[np.float64],
     cost: NDArray[np.float64],
@@ -140,50 +145,51 @@ def _front(found: list[TradeOff]) -> list[TradeOff]:
     return front
 
 
-def choose_by_drop(front: list[TradeOff], full: TradeOff, max_drop: float) -> TradeOff:
-    """Return the cheapest choice that is at most some points less accurate than the full network.
+def choose_by_drop(front: list[TradeOff], full: TradeOff, max_drop: float, known: bool = True) -> TradeOff:
+    """Return the cheapest choice that is, on these images, at most some points less accurate than the full network.
 
     Args:
         front: From `trade_offs`.
         full: From the same.
-        max_drop: Percentage points.
+        max_drop: Percentage points; with 0 it is right as often as the full network on these images.
+        known: Insist on as many images as it takes to know of such a drop.
 
     Raises:
-        UserError: The images are too few to promise this: were none of them answered worse, a larger drop could still
-            not be excluded (rule of three).
+        UserError: The images are too few to know of such a drop: were none of them answered worse, a larger one could
+            still not be excluded (rule of three).
     """
     if max_drop < 0:
         raise UserError(f"--max-drop {max_drop:g}", "it is a number of points from 0 on", "Pass 0.5, say")
-    known = 100 * RULE_OF_THREE / full.images
-    if max_drop and known > max_drop:
+    least = 100 * RULE_OF_THREE / full.images
+    if known and max_drop and least > max_drop:
         raise UserError(
-            f"--max-drop {max_drop:g} cannot be promised",
-            f"on {full.images:,} validation images no drop below {known:.2f} points can be told from none (95 %)",
-            f"Give at least {int(np.ceil(100 * RULE_OF_THREE / max_drop)):,} images, or --max-drop {known:.2g} or more",
+            f"--max-drop {max_drop:g} cannot be known",
+            f"on {full.images:,} validation images no drop below {least:.2f} points can be told from none (95 %)",
+            f"Give at least {math.ceil(100 * RULE_OF_THREE / max_drop):,} images, or --max-drop "
+            f"{math.ceil(100 * least) / 100:g} or more",
         )
-    allowed = full.correct - max_drop / 100 * full.images
-    good = [each for each in [*front, full] if each.correct >= allowed]
-    return min(good, key=lambda trade: trade.cost)
+    good = [each for each in front if each.correct >= full.correct - max_drop / 100 * full.images]
+    return min(good, key=lambda trade: trade.cost) if good else max(front, key=lambda trade: trade.correct)
 
 
-def choose_by_budget(front: list[TradeOff], full: TradeOff, budget: float, option: str) -> TradeOff:
+def choose_by_budget(front: list[TradeOff], budget: float, option: str) -> TradeOff:
     """Return the most accurate choice whose mean cost stays within a budget.
 
     Args:
         front: From `trade_offs`.
-        full: From the same.
         budget: In the unit of `TradeOff.cost`.
         option: What the message calls it, such as "--budget-macs 10M".
 
     Raises:
         UserError: Even the cheapest choice costs more.
     """
-    within = [each for each in [*front, full] if each.cost <= budget]
+    within = [each for each in front if each.cost <= budget]
     if not within:
-        nearest = min(front, key=lambda trade: trade.cost)
+        nearest = min(each.cost for each in front)
+        least = f"{math.ceil(nearest)}" if nearest >= 1000 else f"{math.ceil(1000 * nearest) / 1000:g}"
         raise UserError(
             f"{option} cannot be reached",
-            f"an image that leaves at the first exit costs {nearest.cost:,.4g} already",
-            f"Give at least {nearest.cost:.6g}, or put an exit earlier",
+            f"an image that leaves at the first exit costs {least} already",
+            f"Give at least {least}, or put an exit earlier",
         )
     return max(within, key=lambda trade: (trade.correct, -trade.cost))

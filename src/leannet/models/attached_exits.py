@@ -14,6 +14,7 @@ import timm
 import torch
 from timm.models import get_model_args, load_pretrained, register_model
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from leannet.measure import count_macs
 from leannet.models.parts.chain import Link, find_chain
@@ -57,6 +58,7 @@ class AttachedExits(MultiExit, nn.Module):
         self._segments = [tuple(places[first:end]) for first, end in zip([0, *ends], [*ends, len(places)], strict=True)]
         self.backbone = backbone
         self.frozen = False
+        self.grad_checkpointing = False
         self.stages = tuple(stages)
         self.exit_head = head
         last = chain[-1].shape
@@ -123,7 +125,8 @@ class AttachedExits(MultiExit, nn.Module):
     def run_segment(self, index: int, x: Tensor) -> Tensor:
         """Run the modules between the exit before and this one."""
         for name in self._segments[index]:
-            x = self.backbone.get_submodule(name)(x)
+            module = self.backbone.get_submodule(name)
+            x = checkpoint(module, x, use_reentrant=False) if self.grad_checkpointing and self.training else module(x)
         return x
 
     def last_map(self, x: Tensor) -> Tensor:
@@ -167,7 +170,8 @@ class AttachedExits(MultiExit, nn.Module):
 
     @torch.jit.ignore
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Hand on to the network, whose own forward heeds it."""
+        """Trade time for memory in training: recompute the modules between the exits in the backward pass."""
+        self.grad_checkpointing = enable
         self.backbone.set_grad_checkpointing(enable)  # type: ignore[operator]
 
 

@@ -12,7 +12,7 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from leannet.measure import evaluation_mode
-from leannet.models import AttachedExits, attach_exits, create_network, is_model_folder, read_model_config
+from leannet.models import AttachedExits, attach_exits, create_network, has_exits, is_model_folder, read_model_config
 from leannet.training.recipe import Recipe
 from leannet_runtime import UserError
 
@@ -86,31 +86,50 @@ def make_network(
         raise UserError(f"cannot load the weights of {name}", why, remedy) from error
     notes = []
     known = label_names(name) if folder else None
-    if known != class_names:
+    fresh = known != class_names  # a classifier that nobody has trained
+    if fresh:
         if hasattr(model, "reset_classifier"):
             model.reset_classifier(count)  # type: ignore[operator]
         if folder or recipe.pretrained:
             notes.append(_replaced(len(known) if known else _published_classes(name, folder), count))
     if weights is not None:
+        before = _classifier(model)
         notes += load_weights(model, weights)
+        fresh = fresh and any(tensor.equal(before[name]) for name, tensor in _classifier(model).items())
     if recipe.exits is not None:
-        model = _with_exits(model, recipe, new_classifier=known != class_names)
+        model = _with_exits(model, recipe)
         notes.append(f"exits after {', '.join(model.stages)}")
+    _check_exit_options(model, name, recipe)
+    if fresh and isinstance(model, AttachedExits):
+        model.trained_when_frozen = ("exits", *classifier_names(model))
     return model, tuple(notes)
 
 
-def _with_exits(model: nn.Module, recipe: Recipe, new_classifier: bool) -> AttachedExits:
+def _classifier(model: nn.Module) -> dict[str, Tensor]:
+    """Return copies of the weights that give the logits."""
+    names = classifier_names(model)
+    return {name: tensor.clone() for name, tensor in model.state_dict().items() if names and name.startswith(names)}
+
+
+def _with_exits(model: nn.Module, recipe: Recipe) -> AttachedExits:
     """Attach the exits that a recipe names."""
     assert recipe.exits is not None
-    if recipe.exit_head == "linear" and recipe.exit_loss != "sum":
+    if recipe.exit_head == "linear" and recipe.exit_loss != "sum" and recipe.exit_feature_weight:
         why = "it compares what the exits see, which linear heads leave at different sizes"
-        raise UserError(f"--exit-loss {recipe.exit_loss} with --exit-head linear", why, "Choose another head, or sum")
+        remedy = "Choose another head or sum, or pass --exit-feature-weight 0"
+        raise UserError(f"--exit-loss {recipe.exit_loss} with --exit-head linear", why, remedy)
     named = [stage.strip() for stage in recipe.exits.split(",") if stage.strip()]
     stages = None if named == ["auto"] else named
-    network = attach_exits(model, stages, recipe.exit_head, freeze=recipe.freeze, img_size=recipe.img_size)
-    if new_classifier:  # what nobody has trained must learn
-        network.trained_when_frozen = ("exits", *classifier_names(network))
-    return network
+    return attach_exits(model, stages, recipe.exit_head, freeze=recipe.freeze, img_size=recipe.img_size)
+
+
+def _check_exit_options(model: nn.Module, name: str, recipe: Recipe) -> None:
+    """Refuse options that would have no effect. The recipe of EMGNet also trains networks without exits or gates."""
+    if recipe.exits is None and recipe.exit_head != Recipe.exit_head:
+        why = "heads are chosen where exits are attached"
+        raise UserError(f"--exit-head {recipe.exit_head}", why, "Pass --exits too, or leave it away")
+    if recipe.exit_loss != Recipe.exit_loss and not has_exits(model):
+        raise UserError(f"--exit-loss {recipe.exit_loss}", f"{name} has no exits", "Pass --exits, or leave it away")
 
 
 def check_network(model: nn.Module, name: str, num_classes: int, img_size: int) -> None:

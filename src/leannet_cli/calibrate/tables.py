@@ -53,6 +53,11 @@ def print_calibration(calibration: Calibration, model: Path, folder: Path) -> No
         f"{full.macs / chosen.macs:.2f} times less; {ms:.2f} ms instead of {full_ms:.2f} one at a time: "
         f"{full_ms / ms:.2f} times faster."
     )
-    console.print("Chosen and measured on the same images: evaluate on the test part for figures to report.")
+    fresh = calibration.fresh_difference
+    said = "four fifths of the images do not reach the goal"
+    if fresh is not None:
+        points = fresh.points
+        said = f"{points.value:+.2f} points (95 % interval {points.low:+.2f} to {points.high:+.2f})"
+    console.print(f"That is on the images that chose the thresholds; on such that had no part in it (5 folds): {said}.")
     console.print(f"Written to {model}/config.json; {folder}: results.json, curve.csv, curve.svg, environment.json")
     console.print(f"Next: leannet evaluate {model}")

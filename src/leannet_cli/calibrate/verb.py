@@ -69,18 +69,21 @@ def calibrate(
     if max_drop is None and macs is None and budget_ms is None:
         max_drop = DEFAULT_DROP
 
-    from leannet.early_exit import Goal, check_exits, write_policy
+    from leannet.early_exit import Goal, check_exits, check_rule, write_policy
     from leannet.training import environment, load_saved_network, run_name
 
     goal = Goal(max_drop, macs, budget_ms)
+    check_rule(rule)
+    folder = output or next(
+        folder for folder in numbered_folders("calibrate", name or run_name(model)) if not folder.exists()
+    )
+    if any((folder / file).exists() for file in ("args.yaml", "results.json", "config.json")):
+        raise UserError(f"cannot write to {folder}", "it holds a run", "Choose another --output")
     network = load_saved_network(model)
     check_exits(network.model, str(model))
     pixels, described = _images(network, data, split, damaged, workers)
     calibration = _calibrate(network, pixels, goal, rule, ensemble, rounds, batch_size, device, budget_macs)
 
-    folder = output or next(
-        folder for folder in numbered_folders("calibrate", name or run_name(model)) if not folder.exists()
-    )
     make_folder(folder)
     record = {**described, "goal": {k: v for k, v in vars(goal).items() if v is not None}, **calibration.record()}
     _write(folder, calibration, model, record)
@@ -100,12 +103,11 @@ def _images(
     """Return the images to choose by, and what the record says of them."""
     from leannet.data import load_pixels
     from leannet.data.split import split_word
-    from leannet.training.runs import open_run_source, recorded_data
+    from leannet.training.runs import is_run_data, open_run_source
 
     source = open_run_source(network.folder, data, bad_images=bad_images, workers=workers)
     part = split_word(split) or split
-    own = recorded_data(network.folder)
-    if part != "validation" and data in (None, own):
+    if part != "validation" and is_run_data(network.folder, data):
         why = "thresholds chosen on images that the network has learned from, or is judged on, promise too much"
         raise UserError(f"--split {split}", why, "Leave it away, or give other --data")
     if part not in source.splits:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from leannet_cli import recipe_options as options
 from leannet_runtime.errors import UserError
 from leannet_runtime.files import make_folder, numbered_folders, write_csv
+
+if TYPE_CHECKING:
+    from leannet.training.runs import RunSettings
 
 __all__ = ["search_alpha"]
 
@@ -63,11 +66,11 @@ def search_alpha(
         settings = RunSettings(
             model=model, data=data, recipe=base.override(gate_alpha=alpha), seed=seed, device=device, workers=workers
         )
+        begun = (run / "args.yaml").is_file()
+        if begun and _deciding(read_settings(run / "args.yaml")) != _deciding(settings):
+            why = "it was begun with other settings"
+            raise UserError(f"cannot go on with {run}", why, "Choose another --output, or the settings of before")
         if not (run / "results.json").is_file():
-            begun = (run / "args.yaml").is_file()
-            if begun and read_settings(run / "args.yaml").arguments() != settings.arguments():
-                why = "it was begun with other settings"
-                raise UserError(f"cannot go on with {run}", why, "Choose another --output, or the settings of before")
             run_training(settings, run, find_checkpoint(run) if begun else None)
         rows.append(_row(alpha, run))
         write_csv(folder / "alphas.csv", COLUMNS, [[row[column] for column in COLUMNS] for row in rows])
@@ -84,6 +87,12 @@ def _alphas(text: str) -> list[float]:
     return sorted(set(values))
 
 
+def _deciding(settings: RunSettings) -> dict[str, Any]:
+    """Return what a training depends on; where and how fast it runs may differ."""
+    free = ("device", "workers", "checkpoint_every", "track")
+    return {name: value for name, value in settings.arguments().items() if name not in free}
+
+
 def _check_gates(model: str) -> None:
     from leannet.models import GateMeter, create_network
 
@@ -95,7 +104,8 @@ def _check_gates(model: str) -> None:
 def _row(alpha: float, run: Path) -> dict[str, Any]:
     """Return what a finished training came to, on the part by which one chooses."""
     results = json.loads((run / "results.json").read_text(encoding="utf-8"))
-    part = results.get("validation") or results["test"]
+    name = "validation" if "validation" in results else "test"
+    part = results[name]
     gates = part["gates_open"]
     macs = results["exit_macs"]
     return {
@@ -105,7 +115,7 @@ def _row(alpha: float, run: Path) -> dict[str, Any]:
         "high": f"{part['top1']['high']:.2f}",
         "ensemble_top1": f"{part['exits']['ensemble']['value']:.2f}",
         "gates_open": f"{sum(gates.values()) / len(gates):.4f}",
-        "macs": f"{macs['measured'][-1]:.0f}",
+        "macs": f"{macs['by_part'][name][-1]:.0f}",
         "folder": str(run),
     }
 

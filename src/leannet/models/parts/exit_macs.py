@@ -71,16 +71,17 @@ def _gates(network: nn.Module, how: str) -> Iterator[None]:
             layer.gates = gates
 
 
-def count_exit_macs(network: nn.Module, img_size: int) -> ExitMacs:
+def count_exit_macs(network: nn.Module, img_size: int | tuple[int, int]) -> ExitMacs:
     """Count the MACs up to each exit (`leannet.measure.MACS_RULE`).
 
     Args:
         network: A network with exits.
-        img_size: Side of the images in pixels.
+        img_size: Side of the images in pixels, or their height and width.
     """
     assert isinstance(network, MultiExit)
     like = next(network.parameters())
-    shape = (1, int(getattr(network, "in_chans", 3)), img_size, img_size)
+    sides = (img_size, img_size) if isinstance(img_size, int) else img_size
+    shape = (1, int(getattr(network, "in_chans", 3)), *sides)
     image = torch.zeros(shape, device=like.device, dtype=like.dtype)
     counts = {}
     for how in ("closed", "open"):

@@ -48,11 +48,11 @@ class GateMeter:
 
     def _note(self, name: str, module: MultiScaleConv2d) -> Any:
         def note(_: nn.Module, inputs: tuple[Tensor], decisions: Tensor) -> None:
-            opened = decisions.detach().flatten(1).sum(dim=1)
+            opened = decisions.detach().flatten(1).double().sum(dim=1)
             self._open[name] += float(opened.sum())
             self._seen[name] += decisions.shape[0] * decisions.shape[1]
             if self._per_image:
-                macs = opened.double().cpu() * (module.ring_macs * inputs[0][0, 0].numel())
+                macs = opened.cpu() * (module.ring_macs * inputs[0].shape[-2:].numel())
                 self._macs = macs if self._macs is None else self._macs + macs
 
         return note

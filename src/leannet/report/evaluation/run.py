@@ -13,7 +13,14 @@ from torch import Tensor
 
 from leannet.data import EvalBatches, Pixels, Source, load_pixels
 from leannet.data.split import some, split_word
-from leannet.early_exit import ExitSummary, answers_of_policy, collect_answers, read_policy, summarise_exits
+from leannet.early_exit import (
+    ExitSummary,
+    answers_of_policy,
+    calibrated_on,
+    collect_answers,
+    read_policy,
+    summarise_exits,
+)
 from leannet.measure import measure_accuracy, measure_difference
 from leannet.models import has_exits
 from leannet.report.evaluation.files import evaluation_folder, write_evaluation
@@ -67,6 +74,8 @@ def run_evaluation(evaluation: Evaluation, folder: Path, observer: EvaluationObs
     evaluation = replace(evaluation, data=source.location)
     split = _choose_split(evaluation, source)
     notes = [*source.notes, *_check_classes(network, source.class_names)]
+    if evaluation.early_exit and calibrated_on(evaluation.model) == (source.fingerprint, split):
+        notes.append("the thresholds of the exits were chosen on these images: expect less of others")
     if other is not None:
         notes += _check_classes(other, source.class_names)
     with evaluation_folder(folder):

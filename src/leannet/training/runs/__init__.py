@@ -3,7 +3,7 @@
 from leannet.training.runs.judging import Judgement, judge, judge_network
 from leannet.training.runs.records import EpochRow, write_rows
 from leannet.training.runs.run import RunObserver, train
-from leannet.training.runs.run_data import open_run_source, recorded_data
+from leannet.training.runs.run_data import is_run_data, open_run_source, recorded_data
 from leannet.training.runs.settings import RunSettings, new_run_folder, newest_run, read_settings
 from leannet.training.runs.stopping import Stopped, StopSignals
 
@@ -14,6 +14,7 @@ __all__ = [
     "RunSettings",
     "StopSignals",
     "Stopped",
+    "is_run_data",
     "judge",
     "judge_network",
     "new_run_folder",

@@ -135,6 +135,6 @@ def describe_exits(network: nn.Module, img_size: int, judgements: list[Judgement
     macs = count_exit_macs(network, img_size)
     exits: dict[str, Any] = {"closed": macs.closed, "open": macs.open}
     if judgements and judgements[-1].gates:
-        exits["measured"] = macs.mean(judgements[-1].gates)
-        exits["measured_on"] = judgements[-1].part
+        by_part = {judgement.part: macs.mean(judgement.gates) for judgement in judgements}
+        exits |= {"by_part": by_part, "measured": by_part[judgements[-1].part], "measured_on": judgements[-1].part}
     return {"exit_macs": exits}

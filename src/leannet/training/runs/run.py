@@ -174,11 +174,10 @@ class _Run:
             raise UserError(f"cannot resume {self.folder}", why, "Start as many: the total batch depends on it")
         try:
             self.trainer.restore(weights, state["trainer"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            why = f"it belongs to another network or recipe ({str(error).splitlines()[0]})"
+            self.rows, self.gates = [EpochRow(**row) for row in state["rows"]], state["gates"]
+        except (RuntimeError, TypeError, ValueError, KeyError) as error:
+            why = f"it belongs to another network, recipe or version ({str(error).splitlines()[0]})"
             raise UserError(f"cannot use the checkpoint {checkpoint}", why, "Give that of this run") from error
-        self.rows = [EpochRow(**row) for row in state["rows"]]
-        self.gates = state["gates"]
         self.best = state["best"]
         if self.first:
             keep_only(checkpoint)

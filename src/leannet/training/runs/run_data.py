@@ -15,13 +15,19 @@ from leannet.training.network import label_names
 from leannet.training.runs.settings import ARGUMENTS, SPLIT_LISTS
 from leannet_runtime import UserError
 
-__all__ = ["open_run_source", "recorded_data"]
+__all__ = ["is_run_data", "open_run_source", "recorded_data"]
 
 
 def recorded_data(folder: Path) -> str | None:
     """Return the data that the run of a model folder was made with, None if they are not written there."""
     data = _arguments(folder).get("data")
     return data if isinstance(data, str) else None
+
+
+def is_run_data(folder: Path, data: str | None) -> bool:
+    """Say whether data are those of the run of a model folder, by whatever name; None means them."""
+    own = recorded_data(folder)
+    return data is None or (own is not None and _same(data, own))
 
 
 def open_run_source(
