@@ -39,7 +39,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 # To be raised whenever `decode_image` comes to give other pixels or to accept other images: what was found out about
 # images and kept on disk is then found out anew.
-DECODER_VERSION = 1
+DECODER_VERSION = 2
 
 ORIENTATION_TAG = 0x0112
 
@@ -109,7 +109,7 @@ def decode_image(
     try:
         with contextlib.ExitStack() as here:
             stream = io.BytesIO() if isinstance(source, Image.Image) else _open(source, what, here)
-            image = source if isinstance(source, Image.Image) else Image.open(stream)
+            image = source if isinstance(source, Image.Image) else Image.open(stream, formats=_decoded_formats())
             if image.width * image.height > MOST_PIXELS:
                 why = f"it has {image.width:,} x {image.height:,} pixels, more than the limit of {MOST_PIXELS:,}"
                 raise DamagedImage(what, why)
@@ -119,7 +119,9 @@ def decode_image(
             if image is not source and image.format == "PNG":
                 _check_sums(stream)
             image = _upright(image)  # by its old name, so that the stored picture makes room
-            return _to_rgb(image)
+            picture = _to_rgb(image)
+            picture.info.pop("exif", None)  # its orientation is applied, and must not be a second time
+            return picture
     except DamagedImage:
         raise
     except UnidentifiedImageError:
@@ -175,6 +177,13 @@ def image_extensions() -> frozenset[str]:
     """Return the file name endings of images that can be decoded here, in lower case with the dot (".jpg")."""
     known = Image.registered_extensions()
     return frozenset(ending for ending, kind in known.items() if kind in Image.OPEN and kind not in NOT_DECODED)
+
+
+@functools.cache
+def _decoded_formats() -> tuple[str, ...]:
+    """Return the names of the formats that are decoded: pillow would hand some to other programs of the machine."""
+    Image.init()
+    return tuple(kind for kind in Image.ID if kind not in NOT_DECODED)
 
 
 def _upright(image: Image.Image) -> Image.Image:
