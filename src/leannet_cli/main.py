@@ -9,12 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
+from leannet_cli.bench import bench
 from leannet_cli.calibrate import calibrate
 from leannet_cli.compare import compare
 from leannet_cli.evaluate import evaluate
+from leannet_cli.export import export
 from leannet_cli.models import models
+from leannet_cli.predict import predict
 from leannet_cli.profile import profile
 from leannet_cli.reproduce import reproduce
+from leannet_cli.serve import serve
 from leannet_cli.train import NEWEST, search_alpha, train
 from leannet_runtime.errors import UserError
 from leannet_runtime.version import __version__
@@ -42,7 +46,20 @@ def _interruptible(verb: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for verb in (models, profile, compare, train, search_alpha, evaluate, calibrate, reproduce):
+for verb in (
+    models,
+    profile,
+    bench,
+    compare,
+    train,
+    search_alpha,
+    evaluate,
+    calibrate,
+    export,
+    predict,
+    serve,
+    reproduce,
+):
     app.command()(_interruptible(verb))
 app.command("val", hidden=True)(_interruptible(evaluate))  # what others call it
 

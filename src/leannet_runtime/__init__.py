@@ -8,12 +8,35 @@ from leannet_runtime.errors import UserError
 from leannet_runtime.version import __version__
 
 if TYPE_CHECKING:
+    from leannet_runtime.answers import Answer, Prediction
     from leannet_runtime.images import DamagedImage, decode_image
+    from leannet_runtime.model_file import ModelFile
+    from leannet_runtime.predictor import Predictor, load
     from leannet_runtime.preprocessing import Preprocessing
 
-__all__ = ["DamagedImage", "Preprocessing", "UserError", "__version__", "decode_image"]
+__all__ = [
+    "Answer",
+    "DamagedImage",
+    "ModelFile",
+    "Prediction",
+    "Predictor",
+    "Preprocessing",
+    "UserError",
+    "__version__",
+    "decode_image",
+    "load",
+]
 
-_LAZY = {"DamagedImage": "images", "decode_image": "images", "Preprocessing": "preprocessing"}
+_LAZY = {
+    "Answer": "answers",
+    "DamagedImage": "images",
+    "ModelFile": "model_file",
+    "Prediction": "answers",
+    "Predictor": "predictor",
+    "Preprocessing": "preprocessing",
+    "decode_image": "images",
+    "load": "predictor",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from command_line import leannet, refusal
 
 from leannet.models import known_networks
@@ -33,8 +34,9 @@ def test_default_folders_are_read_and_written(records, tmp_path):
     lines = answer.out.splitlines()
     (first,) = [line.split() for line in lines if line.startswith("EMGNet") and "exit 1" in line]
     assert " ".join(first) == "EMGNet exit 1 45 22.0 -51.1 91.6 61.00 60.04 - 61.95 -30.60 0"
-    verdicts = [line for line in lines if line.startswith(("  confirmed: ", "  not testable"))]
+    verdicts = [line for line in lines if line.startswith(("  holds for our layouts: counted", "  not testable"))]
     assert len(verdicts) == 9
+    assert sum(line.startswith("  holds for our layouts: ") for line in verdicts) == 2
     assert sum(line.startswith("  not testable at this budget: trained for 3 epochs") for line in verdicts) == 3
     written = "figure_3.svg, figure_3.html, figure_3.csv, claims.json"
     assert lines[-1] == f"Written to runs/reproduce/emgnet-figure-3: {written}"
@@ -93,6 +95,38 @@ def test_damaged_record_writes_nothing(records, tmp_path):
     said = refusal("reproduce", "emgnet", "--figure", 3)
     assert said.startswith("leannet: cannot use results/emgnet_cifar10/resnet20_cifar/results.json: ")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "why"),
+    [
+        ("args.yaml", {"model": ["a"]}, "model is ['a'], and not text"),
+        ("args.yaml", {"model": {"a": 1}}, "model is {'a': 1}, and not text"),
+        ("args.yaml", {"model": None}, "model is None, and not text"),
+        ("args.yaml", {"recipe": "emgnet"}, "recipe is emgnet, and not a mapping"),
+        ("args.yaml", {"recipe": {"learning_rate": 1}}, "Recipe.__init__() got an unexpected keyword argument 'learn"),
+        ("args.yaml", {"recipe": {"lr": "1e-3"}}, "--lr 1e-3: it must be a number"),
+        ("args.yaml", {"recipe": {"lr": -1.0}}, "--lr -1.0: it must be between"),
+        ("args.yaml", {"seed": [0]}, "[0] is no count"),
+        ("args.yaml", {"seed": True}, "True is no count"),
+        ("args.yaml", {"weights": 3}, "weights is 3, and not text"),
+        ("results.json", {"test": 3}, "'int' object is not subscriptable"),
+        ("results.json", {"epochs": [3]}, "[3] is no count"),
+        ("results.json", {"macs": {"total": 3}}, "{'total': 3} is no number of MACs"),
+        ("results.json", {"macs": 10**400}, "int too large to convert to float"),
+        ("environment.json", {"data": []}, "list indices must be integers"),
+        ("environment.json", {"data": {"classes": [["a"]]}}, "unhashable type: 'list'"),
+        ("environment.json", {"processes": "2"}, "2 is no count"),
+        ("environment.json", {"packages": ["torch"]}, "packages is ['torch'], and not a mapping"),
+        ("environment.json", {"machine": {"gpus": [1]}}, "gpus is no list of names"),
+    ],
+)
+def test_values_of_another_type_are_told_with_their_file(records, file, change, why):
+    path = records / "resnet20_cifar" / file
+    path.write_text(json.dumps(yaml.safe_load(path.read_text()) | change))  # JSON is YAML
+    said = refusal("reproduce", "emgnet", "--figure", 3)
+    assert said.startswith(f"leannet: cannot use results/emgnet_cifar10/resnet20_cifar/{file}: {why}")
+    assert "Train anew, or move results/emgnet_cifar10/resnet20_cifar elsewhere." in said
 
 
 def test_a_run_is_not_written_over(records):

@@ -6,7 +6,20 @@ import sys
 
 import pytest
 
-VERBS = ("models", "profile", "compare", "train", "search-alpha", "evaluate", "calibrate", "reproduce")
+VERBS = (
+    "models",
+    "profile",
+    "bench",
+    "compare",
+    "train",
+    "search-alpha",
+    "evaluate",
+    "calibrate",
+    "export",
+    "predict",
+    "serve",
+    "reproduce",
+)
 SLOW_TO_IMPORT = {"torch", "torchvision", "timm", "rich", "numpy", "PIL", "sklearn", "datasets", "accelerate"}
 START = "import sys; from leannet_cli.main import main; sys.argv[0] = 'leannet'; main()"
 

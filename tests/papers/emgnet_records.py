@@ -23,6 +23,7 @@ CORRECT = {
     "resnet56_cifar": 6750,
     "resnet110_cifar": 6600,
 }
+RECIPES = {"sdresnet56_cifar": "sd_resnet", "scanresnet56_cifar": "scan"}  # of all others: emgnet
 MACS = {
     "emgnet56_cifar": (25_478_720, 46_062_720, 63_523_520),
     "sdresnet56_cifar": (43_500_160, 85_181_696, 126_601_088),
@@ -36,11 +37,28 @@ CLOSED = (19_580_480, 37_215_360, 53_201_600)
 MEASURED = (22_000_000.5, 41_000_000.25, 58_000_000.75)
 
 
-def write_record(root, network, correct, *, epochs=3, seed=0, images=45_000, name=None, classes=CIFAR10):
-    """Write one run folder and return it."""
+def write_record(
+    root,
+    network,
+    correct,
+    *,
+    epochs=3,
+    seed=0,
+    images=45_000,
+    name=None,
+    classes=CIFAR10,
+    recipe=None,
+    fields=(),
+    weights=None,
+    fingerprint="c0ffee",
+    processes=1,
+    img_size=32,
+):
+    """Write one run folder and return it; `fields` are of the recipe, by default that of the network's paper."""
     folder = root / (name or network)
     folder.mkdir(parents=True)
-    settings = RunSettings(model=network, data="data/cifar10", recipe=load_recipe("emgnet"), seed=seed)
+    followed = load_recipe(recipe or RECIPES.get(network, "emgnet")).override(**{"epochs": epochs, **dict(fields)})
+    settings = RunSettings(model=network, data="data/cifar10", recipe=followed, seed=seed, weights=weights)
     (folder / "args.yaml").write_text(yaml.safe_dump(settings.arguments()))
     environment = {
         "command": f"leannet train {network}",
@@ -48,7 +66,14 @@ def write_record(root, network, correct, *, epochs=3, seed=0, images=45_000, nam
         "commit": "0123456789abcdef",
         "packages": {"torch": "2.14.1"},
         "machine": {"processor": "Example <CPU>", "cores": 2, "gpus": []},
-        "data": {"name": "cifar10", "classes": classes, "images": {"train": images, "test": 10_000}},
+        "processes": processes,
+        "data": {
+            "name": "cifar10",
+            "fingerprint": fingerprint,
+            "classes": classes,
+            "images": {"train": images, "test": 10_000},
+            "img_size": img_size,
+        },
     }
     (folder / "environment.json").write_text(json.dumps(environment))
     with_exits = isinstance(correct, tuple)

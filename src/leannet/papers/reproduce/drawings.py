@@ -44,6 +44,9 @@ class Drawing:
     train_images: int
     """All images that it has for training."""
 
+    img_size: int
+    """Side of its images in pixels, the size at which they are used."""
+
     names: Mapping[str, str]
     """What each network is called in the figure, by its name in timm's registry."""
 
@@ -75,6 +78,7 @@ DRAWINGS = (
             ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
         ),
         train_images=50_000,
+        img_size=32,
         names={
             "emgnet56_cifar": "EMGNet",
             "sdresnet56_cifar": "SD-ResNet",

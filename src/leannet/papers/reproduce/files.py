@@ -101,6 +101,7 @@ def _claims(reproduction: Reproduction, command: str) -> dict[str, Any]:
                 "epochs": record.epochs,
                 "train_images": record.images,
                 "test_images": record.test_images,
+                "recipe": record.recipe.as_dict(),
                 "environment": record.environment,
             }
             for record in reproduction.records
@@ -125,6 +126,8 @@ def _claim(verdict: Verdict) -> dict[str, Any]:
         "published_points": verdict.plotted and list(verdict.plotted),
         "verdict": verdict.word,
         "reason": verdict.reason,
+        "seeds": list(verdict.seeds),
+        "without_partner": list(verdict.without_partner),
         "ours": [
             {
                 "where": found.where,

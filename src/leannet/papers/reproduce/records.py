@@ -13,6 +13,7 @@ import yaml
 
 from leannet.measure import Interval
 from leannet.papers.reproduce.drawings import Drawing
+from leannet.training import Recipe
 from leannet_runtime import UserError
 
 __all__ = ["ENSEMBLE", "Exit", "Point", "TrainingRecord", "read_records"]
@@ -49,6 +50,18 @@ class TrainingRecord:
 
     test_images: int
     points: dict[Exit, Point]
+    recipe: Recipe
+    """With the size at which the images were used."""
+
+    weights: str | None
+    """The file of weights that it began with."""
+
+    processes: int
+    """That trained together, each with batches of its own."""
+
+    fingerprint: str
+    """Of the images in all parts."""
+
     environment: dict[str, Any]
     """Machine, versions and command, as the run wrote them."""
 
@@ -81,15 +94,21 @@ def read_records(
         # Other verbs write an args.yaml too.
         if not isinstance(arguments, dict) or not {"model", "recipe", "seed"} <= arguments.keys():
             continue
-        network = arguments["model"]
+        with _naming(file):
+            network = _text(arguments["model"], "model")
         if network not in exits:
             notes.append(f"{run} is left out: {network} is not in the figure")
-        elif not (run / "results.json").is_file():
+            continue
+        if not (run / "results.json").is_file():
             notes.append(f"{run} is left out: its training is not finished")
-        elif _classes(run) != drawing.class_names:
+            continue
+        environment = _read(run / "environment.json", json.loads)
+        with _naming(run / "environment.json"):
+            classes = set(environment["data"]["classes"])
+        if classes != drawing.class_names:
             notes.append(f"{run} is left out: it was not trained on {drawing.dataset_title}")
         else:
-            records.append(_record(run, network, arguments, exits[network]))
+            records.append(_record(run, arguments, environment, exits[network]))
     if not records:
         raise _no_records(folder, drawing, notes)
     _check_one_each(records)
@@ -97,29 +116,40 @@ def read_records(
     return sorted(records, key=lambda record: (order.index(record.network), record.seed)), notes
 
 
-def _classes(run: Path) -> set[str]:
-    file = run / "environment.json"
-    with _naming(file):
-        return set(_read(file, json.loads)["data"]["classes"])
-
-
-def _record(run: Path, network: str, arguments: dict[str, Any], exits: list[Exit]) -> TrainingRecord:
-    environment, results = (_read(run / name, json.loads) for name in ("environment.json", "results.json"))
+def _record(run: Path, arguments: dict[str, Any], environment: dict[str, Any], exits: list[Exit]) -> TrainingRecord:
+    results = _read(run / "results.json", json.loads)
     with _naming(run / "environment.json"):
-        images = _count(environment["data"]["images"]["train"])
+        data = environment["data"]
+        images, img_size = _count(data["images"]["train"]), _count(data["img_size"])
+        fingerprint, processes = _text(data["fingerprint"], "fingerprint"), _count(environment["processes"])
+        _check_machine(environment)
     with _naming(run / "args.yaml"):
         seed = _count(arguments["seed"], 0)
+        weights = None if arguments.get("weights") is None else _text(arguments["weights"], "weights")
+        recipe = Recipe(**_mapping(arguments["recipe"], "recipe")).override(img_size=img_size)
     with _naming(run / "results.json"):
         return TrainingRecord(
-            run,
-            network,
-            seed,
-            _count(results["epochs"]),
-            images,
-            _count(results["test"]["total"]),
-            _points(results, exits),
-            environment,
+            folder=run,
+            network=arguments["model"],
+            seed=seed,
+            epochs=_count(results["epochs"]),
+            images=images,
+            test_images=_count(results["test"]["total"]),
+            points=_points(results, exits),
+            recipe=recipe,
+            weights=weights,
+            processes=processes,
+            fingerprint=fingerprint,
+            environment=environment,
         )
+
+
+def _check_machine(environment: dict[str, Any]) -> None:
+    """Refuse what the page could not tell."""
+    _mapping(environment.get("packages", {}), "packages")
+    gpus = _mapping(environment.get("machine", {}), "machine").get("gpus") or []
+    if not isinstance(gpus, list) or not all(isinstance(gpu, str) for gpu in gpus):
+        raise TypeError("gpus is no list of names")
 
 
 def _points(results: dict[str, Any], exits: list[Exit]) -> dict[Exit, Point]:
@@ -152,6 +182,18 @@ def _macs(value: Any) -> float:
     return float(value)
 
 
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {value}, and not text")
+    return value
+
+
+def _mapping(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} is {value}, and not a mapping")
+    return value
+
+
 def _count(value: Any, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{value} is no count")
@@ -174,7 +216,9 @@ def _naming(file: Path) -> Iterator[None]:
         yield
     except KeyError as error:
         raise _damaged(file, f"it has no {error.args[0]}") from error
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
+    except UserError as error:  # of a recipe, which does not know its file
+        raise _damaged(file, f"{error.what}: {error.why}") from error
+    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise _damaged(file, str(error).splitlines()[0]) from error
 
 

@@ -10,6 +10,7 @@ from leannet.papers.claims import load_claims
 from leannet.papers.published import Figure, published
 from leannet.papers.reproduce.drawings import Drawing
 from leannet.papers.reproduce.records import Exit, Point, TrainingRecord, read_records
+from leannet.papers.reproduce.terms import deviation
 from leannet.papers.reproduce.verdicts import Verdict, judge_claim
 
 __all__ = ["Reproduction", "Row", "curves", "reproduce_figure"]
@@ -48,7 +49,7 @@ class Reproduction:
 
     verdicts: tuple[Verdict, ...]
     notes: tuple[str, ...]
-    """What was left out, and what is missing."""
+    """What was left out, what was trained otherwise than by its recipe, seeds without a partner, what is missing."""
 
     @property
     def budget(self) -> str:
@@ -102,7 +103,11 @@ def reproduce_figure(drawing: Drawing, folder: Path) -> Reproduction:
         for network in exits
         if network not in trained
     ]
-    return Reproduction(drawing, folder, tuple(records), tuple(rows), tuple(verdicts), (*notes, *missing))
+    astray = [f"{record.folder} {found}" for record in records if (found := deviation(record, drawing))]
+    alone = dict.fromkeys(text for verdict in verdicts for text in verdict.without_partner)
+    return Reproduction(
+        drawing, folder, tuple(records), tuple(rows), tuple(verdicts), (*notes, *astray, *alone, *missing)
+    )
 
 
 def curves(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -1,0 +1,134 @@
+"""The ONNX file: preprocessing and network in one graph, run by ONNX Runtime for its proof."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from leannet.deploy.metadata import describe, metadata_props
+from leannet.deploy.network_graph import network_graph
+from leannet.deploy.preprocessing_graph import LEAST_OPSET, preprocessing_graph
+from leannet.deploy.proof import Proof, ProofFailed, prove
+from leannet.deploy.proof_images import ProofImages
+from leannet.training import SavedNetwork
+from leannet_runtime import UserError
+
+__all__ = ["check_opset", "onnx_model", "proven_onnx"]
+
+# What protobuf can write, less room for the metadata.
+_LARGEST = 2**31 - 2**20  # bytes
+
+_NORMALISED = "normalised"
+
+
+def check_opset(opset: int) -> None:
+    """Make sure that there is such a version of ONNX's operators, and that all that is needed is in it.
+
+    Raises:
+        UserError: It is not.
+    """
+    newest = onnx.defs.onnx_opset_version()
+    if not LEAST_OPSET <= opset <= newest:
+        why = f"the preprocessing needs version {LEAST_OPSET} of the operators, and the installed onnx ends at {newest}"
+        raise UserError(f"--opset {opset}", why, f"Leave it away for {LEAST_OPSET}, which most runtimes know")
+
+
+def onnx_model(network: SavedNetwork, opset: int, preprocess: str) -> onnx.ModelProto:
+    """Make the whole graph, without metadata.
+
+    Args:
+        network: What is exported.
+        opset: Version of ONNX's operators.
+        preprocess: "inside" or "outside".
+
+    Raises:
+        UserError: The network or its preprocessing cannot be exported, or is too large for one file.
+    """
+    size, inside = network.preprocessing.img_size, preprocess == "inside"
+    if inside:  # first, for it refuses at once what it cannot do
+        before = preprocessing_graph(network.preprocessing, opset, _NORMALISED)
+    model = network_graph(network.model, size, opset, _NORMALISED if inside else "image", network.architecture)
+    if model.ByteSize() > _LARGEST:
+        why = f"its weights take {model.ByteSize() / 2**30:.1f} GiB, and an ONNX file holds 2"
+        raise UserError(f"cannot export {network.architecture}", why, "Pass --format torch-export")
+    if inside:
+        before.ir_version = model.ir_version
+        model = onnx.compose.merge_models(before, model, io_map=[(_NORMALISED, _NORMALISED)])
+        del model.opset_import[1:]  # there is one of each part, and they are the same
+    model.graph.name, model.producer_name = network.architecture, "leannet"
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def proven_onnx(
+    model: onnx.ModelProto, network: SavedNetwork, preprocess: str, chosen: ProofImages
+) -> tuple[bytes, Proof, dict[str, Any]]:
+    """Prove a graph, and return the content of the file, the proof, and what the file says of itself.
+
+    Args:
+        model: See `onnx_model`.
+        network: What it was made from.
+        preprocess: "inside" or "outside".
+        chosen: On what it is proven.
+
+    Raises:
+        ProofFailed: It does not answer as the network does.
+    """
+    session = _session(model)
+
+    def run(batch: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        logits, probabilities = session.run(["logits", "probabilities"], {"image": batch})
+        return logits, probabilities
+
+    prepare = None
+    if preprocess == "inside":
+        pixels = _session(_first_nodes(model))
+
+        def prepare(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+            prepared: NDArray[np.float32] = pixels.run([_NORMALISED], {"image": batch})[0]
+            return prepared
+
+    runtime = f"onnxruntime {onnxruntime.__version__}"
+    proof = prove(run, network.model, network.preprocessing, chosen, runtime, prepare)
+    description = describe(network, preprocess, proof.record())
+    onnx.helper.set_model_props(model, metadata_props(description))
+    # What is written differs from what was proven by its metadata: it must open, and answer the same.
+    finished, image = _session(model), np.asarray(chosen.images[0])[None]
+    batch = (
+        image
+        if preprocess == "inside"
+        else network.preprocessing.normalise(network.preprocessing.pixels(chosen.images[0]))[None]
+    )
+    if not np.array_equal(finished.run(["logits"], {"image": batch})[0], run(batch)[0]):
+        raise ProofFailed("with its metadata the file answers something else")
+    return model.SerializeToString(), proof, description
+
+
+def _first_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the part of the graph that prepares images."""
+    first = onnx.ModelProto()
+    first.CopyFrom(model)
+    outputs = [name for node in model.graph.node for name in node.output]
+    del first.graph.node[outputs.index(_NORMALISED) + 1 :]
+    used = {name for node in first.graph.node for name in node.input}
+    kept = [weight for weight in first.graph.initializer if weight.name in used]
+    del first.graph.initializer[:], first.graph.output[:], first.graph.value_info[:]
+    first.graph.initializer.extend(kept)
+    first.graph.output.append(onnx.helper.make_tensor_value_info(_NORMALISED, onnx.TensorProto.FLOAT, [None] * 4))
+    return first
+
+
+def _session(model: onnx.ModelProto) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised
+    content = model.SerializeToString()
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no other base
+        opset = next(each.version for each in model.opset_import if not each.domain)
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"onnxruntime does not take the file with --opset {opset}", why, "Pass a lower one") from error

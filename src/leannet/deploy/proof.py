@@ -1,0 +1,229 @@
+"""The proof that a file answers as the network it was made from, by running it on real images."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from leannet.deploy.proof_images import ProofImages, odd_images
+from leannet.measure import evaluation_mode
+from leannet_runtime import Preprocessing
+
+__all__ = ["BARS", "Proof", "ProofFailed", "prove"]
+
+Floats: TypeAlias = NDArray[np.float32]
+Run: TypeAlias = Callable[[NDArray[Any]], tuple[Floats, Floats]]
+Prepare: TypeAlias = Callable[[NDArray[np.uint8]], Floats]
+
+ODD_IMAGES = 28
+BATCHES = (1, 2, 7)
+
+BARS = {
+    "logits": 1e-3,  # largest difference for the same input, as a share of the largest logit
+    "batches": 1e-4,  # largest difference between a batch of seven and seven batches of one, as the same share
+    "probabilities": 1e-5,  # largest difference from the softmax of the logits
+    "pixel_levels": 2.0,  # largest difference of a pixel, of 255 levels
+    "mean_pixel_levels": 0.1,
+    "agreement": 99.0,  # percent of the images, those left out for which the network itself is undecided
+}
+"""What a file must reach.
+
+Rounding in another order moves logits by about a millionth of the largest. Where the network's two best classes lie
+closer together than the difference that is allowed for each of them, either answer is right, and the image is counted
+as undecided. With its preprocessing inside, a file sees a few pixels one level brighter or darker: its graph is then
+held against the network on the same pixels, its pixels against pillow's, and both together against each other.
+"""
+
+
+class ProofFailed(Exception):  # noqa: N818 -- it is no error of the program
+    """A file does not answer as its network does; the text says by how much."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How far the answers of a file are from those of the network."""
+
+    images: int
+    """Real images, the odd ones not counted."""
+
+    odd_images: int
+    """Pictures of odd sizes made from them."""
+
+    data: str
+    parts: tuple[str, ...]
+    agreement: float
+    """Percent of the decided images with the same best class."""
+
+    undecided: int
+    """Images whose two best classes lie closer together than the file's logits may differ."""
+
+    logit_difference: float
+    """Largest, for the same input."""
+
+    end_to_end_difference: float
+    """Largest difference of logits, each side with its own preprocessing."""
+
+    largest_logit: float
+    batch_difference: float
+    """Largest, between a batch of seven and seven batches of one."""
+
+    probability_difference: float
+    """Largest, from the softmax of the logits."""
+
+    pixel_levels: float | None
+    """Largest difference of a pixel, of 255 levels; None if the preprocessing is outside."""
+
+    mean_pixel_levels: float | None
+    runtime: str
+    """What ran the file."""
+
+    notes: tuple[str, ...] = field(default=())
+
+    def failures(self) -> list[str]:
+        """Return which bars were not reached."""
+        limits = {
+            "logits differ by": (self.logit_difference, BARS["logits"] * self.largest_logit),
+            "a batch of 7 and single images differ by": (self.batch_difference, BARS["batches"] * self.largest_logit),
+            "probabilities differ by": (self.probability_difference, BARS["probabilities"]),
+            "pixels differ by": (self.pixel_levels or 0.0, BARS["pixel_levels"]),
+            "pixels differ in the mean by": (self.mean_pixel_levels or 0.0, BARS["mean_pixel_levels"]),
+        }
+        # Written so that "not a number" fails too.
+        failed = [
+            f"{what} {found:.3g}, allowed {most:.3g}" for what, (found, most) in limits.items() if not found <= most
+        ]
+        if not self.agreement >= BARS["agreement"]:
+            failed.append(f"{self.agreement:.2f} % of the answers agree, wanted {BARS['agreement']:g} %")
+        return failed
+
+    def record(self) -> dict[str, Any]:
+        """Return what stands in the file's metadata."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+
+def prove(
+    run: Run,
+    network: nn.Module,
+    preprocessing: Preprocessing,
+    chosen: ProofImages,
+    runtime: str,
+    prepare: Prepare | None = None,
+) -> Proof:
+    """Compare a file with the network on real images, in batches of 1, 2 and 7, and on pictures of odd sizes.
+
+    Args:
+        run: Runs the file on a batch and returns logits and probabilities. A batch is uint8 ``(N, H, W, 3)`` of any
+            size if `prepare` is given, else what `Preprocessing.normalise` returns.
+        network: What the file was made from, on the CPU.
+        preprocessing: How its images are prepared.
+        chosen: The real images.
+        runtime: What runs the file.
+        prepare: Runs the part of the file that prepares the images, and returns the input of the network.
+
+    Raises:
+        ProofFailed: A bar is not reached.
+    """
+    images = [*chosen.images, *odd_images(chosen.images, preprocessing.img_size, ODD_IMAGES)]
+    seen = _Seen(preprocessing)
+    with evaluation_mode(network), torch.inference_mode():
+        for batch in _batches(images, by_size=prepare is not None):
+            own = preprocessing.normalise(np.stack([preprocessing.pixels(image) for image in batch]))
+            given: NDArray[Any] = own
+            prepared = own
+            if prepare is not None:
+                given = np.stack([np.asarray(image) for image in batch])
+                prepared = prepare(given)
+            seen.add(run(given), _answer(network, prepared), _answer(network, own), prepared, own)
+    size = chosen.images[0].size
+    seven = [chosen.images[number % len(chosen.images)] for number in range(7)]
+    alike = np.stack([np.asarray(image if image.size == size else image.resize(size)) for image in seven])
+    if prepare is None:
+        alike = preprocessing.normalise(np.stack([preprocessing.pixels(Image.fromarray(each)) for each in alike]))
+    together, alone = run(alike)[0], np.concatenate([run(each[None])[0] for each in alike])
+    proof = seen.proof(len(chosen.images), chosen, runtime, _largest(together - alone), inside=prepare is not None)
+    if failures := proof.failures():
+        raise ProofFailed("; ".join(failures))
+    return proof
+
+
+def _batches(images: Sequence[Image.Image], *, by_size: bool) -> Iterator[list[Image.Image]]:
+    """Yield images of one size, by 1, by 2, by 7 and so on."""
+    groups: dict[Any, list[Image.Image]] = defaultdict(list)
+    for image in images:
+        groups[image.size if by_size else None].append(image)
+    turn = 0
+    for group in groups.values():
+        begin = 0
+        while begin < len(group):
+            yield group[begin : begin + BATCHES[turn % len(BATCHES)]]
+            begin += BATCHES[turn % len(BATCHES)]
+            turn += 1
+
+
+def _answer(network: nn.Module, images: Floats) -> Floats:
+    return network(torch.from_numpy(images)).float().numpy()
+
+
+def _largest(differences: NDArray[Any]) -> float:
+    return float(np.abs(differences).max())
+
+
+class _Seen:
+    """What has been compared so far."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self.levels = 255 * np.array(preprocessing.std, np.float64).reshape(3, 1, 1)
+        self.wanted: list[Floats] = []
+        self.found: list[Floats] = []
+        self.logits = self.probabilities = self.pixels = self.pixel_sum = 0.0
+        self.pixel_count = 0
+
+    def add(
+        self, answer: tuple[Floats, Floats], same_input: Floats, wanted: Floats, prepared: Floats, own: Floats
+    ) -> None:
+        logits, probabilities = answer
+        self.found.append(logits)
+        self.wanted.append(wanted)
+        self.logits = np.maximum(self.logits, _largest(logits - same_input))  # unlike max(), it keeps "not a number"
+        softmax = torch.from_numpy(logits).double().softmax(dim=1).numpy()
+        self.probabilities = np.maximum(self.probabilities, _largest(probabilities - softmax))
+        levels = np.abs((prepared.astype(np.float64) - own) * self.levels)
+        self.pixels = np.maximum(self.pixels, levels.max())
+        self.pixel_sum += float(levels.sum())
+        self.pixel_count += levels.size
+
+    def proof(self, count: int, chosen: ProofImages, runtime: str, batch_difference: float, *, inside: bool) -> Proof:
+        found, wanted = np.concatenate(self.found), np.concatenate(self.wanted)
+        largest = _largest(wanted)
+        second, first = np.sort(wanted, axis=1)[:, -2:].T
+        decided = first - second > 2 * BARS["logits"] * largest
+        agree = (found.argmax(axis=1) == wanted.argmax(axis=1))[decided]
+        notes = list(chosen.notes)
+        if 2 * decided.sum() < len(decided):
+            notes.append("the network is undecided on most images: the proof rests on the logits")
+        return Proof(
+            images=count,
+            odd_images=len(wanted) - count,
+            data=chosen.data,
+            parts=chosen.parts,
+            agreement=100 * float(agree.mean()) if len(agree) else 100.0,
+            undecided=int((~decided).sum()),
+            logit_difference=float(self.logits),
+            end_to_end_difference=_largest(found - wanted),
+            largest_logit=largest,
+            batch_difference=batch_difference,
+            probability_difference=float(self.probabilities),
+            # A thousandth of a level is the rounding of the normalisation.
+            pixel_levels=round(float(self.pixels), 2) if inside else None,
+            mean_pixel_levels=round(self.pixel_sum / self.pixel_count, 5) if inside else None,
+            runtime=runtime,
+            notes=tuple(notes),
+        )

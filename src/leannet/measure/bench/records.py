@@ -1,0 +1,91 @@
+"""What rounds come to: a record for each network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from leannet.measure.bench.bootstrap import median_interval
+from leannet.measure.bench.rounds import RoundTimes
+from leannet.measure.intervals import Interval
+
+__all__ = ["Ratio", "Timing", "summarise"]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Time of a network divided by that of the reference in the same round: the median over rounds."""
+
+    reference: str
+    interval: Interval
+
+    @property
+    def word(self) -> str:
+        """What the interval says: "faster" or "slower" only if it excludes 1."""
+        if self.interval.high < 1:
+            return "faster"
+        return "slower" if self.interval.low > 1 else "no difference shown"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The time of one network, over the rounds of one measurement."""
+
+    network: str
+
+    median_ms: Interval
+    """Of a call, that is of a batch."""
+
+    p90_ms: float
+    p99_ms: float
+
+    images_per_second: float
+    """Images over the time that all timed calls took together."""
+
+    calls: int
+    """How many were timed."""
+
+    stable: bool
+    """Whether it was warm when timing began."""
+
+    ratio: Ratio | None
+    """None for the reference, and where there is none."""
+
+
+def summarise(times: RoundTimes, batch_size: int, reference: str | None, *, seed: int = 0) -> tuple[Timing, ...]:
+    """Make the records.
+
+    Args:
+        times: From `leannet.measure.bench.time_in_rounds`.
+        batch_size: Images in a call.
+        reference: The network by which others are divided; None if that could not be timed.
+        seed: Of the bootstrap.
+
+    Returns:
+        One record for each network, in the order of the times.
+
+    Raises:
+        KeyError: The reference was not timed.
+    """
+    divisor = None if reference is None else np.asarray(times.seconds[reference])
+    records = []
+    for network, seconds in times.seconds.items():
+        milliseconds = 1000 * np.asarray(seconds)
+        ratio = None
+        if reference is not None and divisor is not None and network != reference:
+            ratios = (np.asarray(seconds) / divisor).tolist()
+            ratio = Ratio(reference, median_interval(ratios, seed=seed))
+        records.append(
+            Timing(
+                network=network,
+                median_ms=median_interval(milliseconds.tolist(), seed=seed),
+                p90_ms=float(np.quantile(milliseconds, 0.9)),
+                p99_ms=float(np.quantile(milliseconds, 0.99)),
+                images_per_second=float(batch_size * len(seconds) / sum(seconds)),
+                calls=len(seconds),
+                stable=times.stable[network],
+                ratio=ratio,
+            )
+        )
+    return tuple(records)

@@ -1,0 +1,130 @@
+"""Networks timed in turns: a machine that changes its speed changes it for all."""
+
+from __future__ import annotations
+
+import gc
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from leannet.measure.bench.stopwatch import HostStopwatch, Stopwatch
+from leannet.measure.bench.warm_up import WarmUp
+
+__all__ = ["LEAST_ROUNDS", "MOST_ROUNDS", "ROUNDS_RULE", "RoundTimes", "time_in_rounds"]
+
+LEAST_ROUNDS = 5
+"""So many are timed even where the seconds are up: fewer have no interval worth the name."""
+
+MOST_ROUNDS = 2000
+"""More narrow no interval that matters."""
+
+ROUNDS_RULE = (
+    "Each round runs every network twice, in a new random order: once to bring its weights back into the caches, once "
+    "timed, until the answer has been read. " + WarmUp().sentence()
+)
+
+_WARM_UP_SHARE = 1 / 3  # of the seconds
+
+
+@dataclass(frozen=True)
+class RoundTimes:
+    """Times of several networks; the numbers at one place of their lists come from one round."""
+
+    seconds: Mapping[str, tuple[float, ...]]
+    """One call in each round, by network."""
+
+    warm_up_rounds: int
+
+    stable: Mapping[str, bool]
+    """Whether the network was warm when the timed rounds began (`WarmUp`)."""
+
+    @property
+    def rounds(self) -> int:
+        """Number of timed rounds."""
+        return min((len(times) for times in self.seconds.values()), default=0)
+
+
+def time_in_rounds(
+    calls: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int = 100,
+    seconds: float | None = None,
+    warm_up: WarmUp | None = None,
+    seed: int = 0,
+    stopwatch: Stopwatch | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    on_round: Callable[[int, int], None] | None = None,
+) -> RoundTimes:
+    """Time calls in rounds (`ROUNDS_RULE`).
+
+    Args:
+        calls: What is timed, by name; each runs one inference on inputs that are ready, and reads the answer.
+        rounds: How many rounds are timed.
+        seconds: For all rounds together, if there is a limit. Warming up ends after a third of it, timing when it is
+            up, but not before `LEAST_ROUNDS` (or `rounds`, if that is less).
+        warm_up: When networks count as warm.
+        seed: Of the order.
+        stopwatch: How one call is timed; by the clock of the host if not given.
+        clock: Seconds; another one is for tests.
+        on_round: Told after each timed round how many are done and how many there are at most; (0, rounds) while
+            warming up.
+
+    Returns:
+        The times by network, in the order given.
+
+    Raises:
+        ValueError: There are no calls or no rounds.
+    """
+    if not calls or rounds < 1:
+        raise ValueError(f"nothing to time: {len(calls)} calls, {rounds} rounds")
+    rule = warm_up or WarmUp()
+    watch = stopwatch or HostStopwatch(clock)
+    shuffle = random.Random(seed).shuffle
+    order = list(calls)
+    began = clock()
+
+    def spent(share: float) -> bool:
+        return seconds is not None and clock() - began >= share * seconds
+
+    def tell(done: int) -> None:
+        if on_round is not None:
+            on_round(done, rounds)
+
+    warming: dict[str, list[float]] = {name: [] for name in calls}
+    stable = dict.fromkeys(calls, False)
+    warm_up_rounds = 0
+    timed: dict[str, list[float]] = {name: [] for name in calls}
+    with torch.inference_mode(), _without_garbage_collection():
+        while not all(stable.values()) and warm_up_rounds < rule.most and not spent(_WARM_UP_SHARE):
+            shuffle(order)
+            for name in order:
+                warming[name].append(watch(calls[name]))
+            stable = {name: rule.settled(times) for name, times in warming.items()}
+            warm_up_rounds += 1
+            tell(0)
+        for number in range(1, rounds + 1):
+            shuffle(order)
+            for name in order:
+                calls[name]()
+                timed[name].append(watch(calls[name]))
+            tell(number)
+            if number >= LEAST_ROUNDS and spent(1):
+                break
+    return RoundTimes({name: tuple(times) for name, times in timed.items()}, warm_up_rounds, stable)
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Keep Python's collector from running inside whichever call it happens to."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

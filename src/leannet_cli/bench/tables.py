@@ -1,0 +1,119 @@
+"""What a bench ends with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from leannet.measure import MACS_RULE
+from leannet.measure.bench import ROUNDS_RULE, SCALING_RULE
+from leannet.report.bench.files import FILES
+from leannet.report.bench.results import MEMORY_RULE, RATIO_RULE
+from leannet_cli.console import make_console
+from leannet_cli.numbers import bytes_text, count_text
+
+if TYPE_CHECKING:
+    from leannet.measure.bench import Scaling, Timing
+    from leannet.report.bench import BenchResults, BenchTable
+
+__all__ = ["print_bench"]
+
+HEADINGS = ("px", "MACs", "memory", "median ms", "95 % interval", "p90", "p99", "images/s", "ratio", "95 % interval")
+COLOURS = {"faster": "green", "slower": "red"}
+BUSY = 0.1  # others' share of the cores, from which on it is said
+
+
+def print_bench(results: BenchResults, folder: Path) -> None:
+    """Print each table with its notes, the rules, and where the files are."""
+    console = make_console()
+    console.print(results.cpu.sentence())
+    for table in results.tables:
+        _print_table(console, table)
+    rules = [ROUNDS_RULE, RATIO_RULE, MEMORY_RULE, MACS_RULE]
+    if any(table.scaling for table in results.tables):
+        rules.append(SCALING_RULE)
+    console.print()
+    for rule in rules:
+        console.print(rule)
+    console.print(f"\nWritten to {folder}: {', '.join(FILES)}")
+
+
+def _print_table(console: Console, table: BenchTable) -> None:
+    console.print(f"\n{table.setting.title()}", style="bold")
+    rounds = 0 if table.times is None else table.times.rounds
+    warm_up = 0 if table.times is None else table.times.warm_up_rounds
+    if table.timings:
+        drawn = Table(box=None, pad_edge=False, header_style="bold")
+        drawn.add_column("network", no_wrap=True)
+        for heading in HEADINGS:
+            drawn.add_column(heading, justify="right", no_wrap=True)
+        drawn.add_column("", no_wrap=True)
+        for facts, timing, memory in zip(table.facts, table.timings, table.memory_bytes, strict=True):
+            median = timing.median_ms
+            drawn.add_row(
+                facts.network,
+                str(facts.img_size),
+                count_text(facts.macs),
+                bytes_text(memory),
+                _ms(median.value),
+                f"{_ms(median.low)} - {_ms(median.high)}",
+                _ms(timing.p90_ms),
+                _ms(timing.p99_ms),
+                f"{timing.images_per_second:.1f}",
+                *_ratio_cells(timing, table.reference),
+            )
+        console.print(drawn)
+    console.print(f"{rounds} rounds after {warm_up} of warming up; {_load_text(table)}")
+    for text in _warnings(table):
+        console.print(text, style="yellow")
+    if table.scaling is not None:
+        console.print(_scaling_text(table.scaling))
+
+
+def _ratio_cells(timing: Timing, reference: str | None) -> tuple[str, str, str | Text]:
+    if timing.ratio is None:
+        return "", "", "reference" if timing.network == reference else ""
+    interval, word = timing.ratio.interval, timing.ratio.word
+    said = Text(word, style=COLOURS.get(word, ""))
+    return f"{interval.value:.3f}", f"{interval.low:.3f} - {interval.high:.3f}", said
+
+
+def _load_text(table: BenchTable) -> str:
+    load = table.load
+    texts = []
+    if load.before is not None and load.after is not None:
+        texts.append(f"load {load.before:.2f} before, {load.after:.2f} after")
+    if load.others is not None:
+        texts.append(f"others took {100 * load.others:.0f} % of the cores meanwhile")
+    return ", ".join(texts) or "this system does not tell its load"
+
+
+def _warnings(table: BenchTable) -> list[str]:
+    texts = [f"{failure.network} could not be timed: {failure.why}" for failure in table.failures]
+    if table.failures and table.reference is None and table.timings:
+        texts.append("The reference could not be timed, so there are no ratios.")
+    if unstable := [timing.network for timing in table.timings if not timing.stable]:
+        texts.append(f"Not stable when timing began: {', '.join(unstable)}")
+    if table.load.others is not None and table.load.others > BUSY:
+        texts.append("Other processes were at work: times are longer and intervals wider than on a quiet machine.")
+    for facts in table.facts:
+        if facts.uncounted:
+            texts.append(f"{facts.network}: not counted: {', '.join(facts.uncounted)}")
+    return texts
+
+
+def _scaling_text(scaling: Scaling) -> str:
+    rank, exponent = scaling.rank_correlation, scaling.exponent
+    return (
+        f"MACs beside time, {scaling.networks} networks: rank correlation {rank.value:.2f} "
+        f"({rank.low:.2f} to {rank.high:.2f}, p = {scaling.p_value:.2g}), exponent {exponent.value:.2f} "
+        f"({exponent.low:.2f} to {exponent.high:.2f}): {scaling.word}."
+    )
+
+
+def _ms(value: float) -> str:
+    return f"{value:.{2 if value >= 10 else 3}f}"

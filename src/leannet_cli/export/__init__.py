@@ -1,0 +1,5 @@
+"""The verb ``export``."""
+
+from leannet_cli.export.verb import export
+
+__all__ = ["export"]
