@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,13 +16,36 @@ from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 
 from clocks import Stopwatch
-from leannet.data import TrainBatches
-from leannet.training import Position, PreparedData, Trainer, make_accelerator
+from leannet.data import TrainBatches, open_source
+from leannet.training import Position, Recipe, Trainer, make_accelerator, prepare_data
+from leannet.training.devices import keep_freed_memory
 
 SEED = 0
 WARM_UP_STEPS = 3  # enough for the workers of timm to be where they stay
 PREPARED = 8  # batches that are kept in memory: more than the caches hold
 Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all ways have in common, of one network."""
+
+    network: str
+    folder: Path
+    recipe: Recipe
+    workers: int
+    """Of timm's loader with the best flags."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(open_source(self.folder).class_names)
+
+    def make_network(self) -> nn.Module:
+        """Return the network, the same each time."""
+        torch.manual_seed(SEED)
+        model: nn.Module = timm.create_model(self.network, num_classes=self.num_classes)
+        return model
 
 
 class Way(Protocol):
@@ -39,8 +63,9 @@ class Way(Protocol):
 class TimedBatches(TrainBatches):
     """Batches of training; how long they let the loop wait is noted."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, setting: Setting) -> None:
+        data = prepare_data(open_source(setting.folder), setting.recipe)
+        super().__init__(data.train, data.augmentation, setting.recipe.batch_size, seed=SEED)
         self.watch = Stopwatch()
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
@@ -62,8 +87,8 @@ class TimedBatches(TrainBatches):
 class KeptBatches(TimedBatches):
     """The same few batches again and again, prepared once."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
         self.kept = list(itertools.islice(super().stream(0, 0), PREPARED))
 
     def stream(self, epoch: int, first_batch: int) -> Iterator[Batch]:
@@ -81,10 +106,10 @@ class _EnoughError(Exception):
 class OurLoop:
     """The loop of `leannet train`, timed between its updates."""
 
-    def __init__(self, network: str, batches: TimedBatches, data: PreparedData) -> None:
+    def __init__(self, setting: Setting, batches: TimedBatches) -> None:
         self.watch = batches.watch
-        model, recipe = make_network(network, data), data.recipe
-        self.trainer = Trainer(model, batches, recipe, data.num_classes, make_accelerator("cpu"))
+        model, accelerator = setting.make_network(), make_accelerator("cpu")
+        self.trainer = Trainer(model, batches, setting.recipe, setting.num_classes, accelerator)
         self.trainer.loss.register_forward_pre_hook(lambda *_: self.watch.mark("other"))
         self.trainer.loss.register_forward_hook(lambda *_: self.watch.mark("forward"))
         optimizer = self.trainer.optimizer.optimizer
@@ -114,16 +139,20 @@ class OurLoop:
         except _EnoughError:
             return images / (time.perf_counter() - start)
 
+    def milliseconds_of_a_step(self) -> dict[str, float]:
+        """Return the medians of what each part of a step took."""
+        return self.watch.medians()
+
 
 class BareLoop:
     """Forward, loss, backward, AdamW and zero, as in the loop of timm's ``train.py``."""
 
     def __init__(
-        self, network: str, data: PreparedData, open_batches: Callable[[], Iterator[Batch]], *, channels_last: bool
+        self, setting: Setting, open_batches: Callable[[], Iterator[Batch]], *, channels_last: bool = True
     ) -> None:
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.model = make_network(network, data).train().to(memory_format=self.memory_format)
-        recipe = data.recipe
+        self.model = setting.make_network().train().to(memory_format=self.memory_format)
+        recipe = setting.recipe
         self.optimizer = create_optimizer_v2(
             self.model, opt=recipe.opt, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=recipe.momentum
         )
@@ -143,18 +172,12 @@ class BareLoop:
         return count / (time.perf_counter() - start)
 
 
-def make_network(network: str, data: PreparedData) -> nn.Module:
-    torch.manual_seed(SEED)
-    model: nn.Module = timm.create_model(network, num_classes=data.num_classes)
-    return model
-
-
 class TimmBatches:
     """Batches as timm's ``train.py`` makes them."""
 
-    def __init__(self, data: PreparedData, folder: Path, workers: int, scale: float) -> None:
-        self.img_size, self.batch_size = data.recipe.img_size, data.recipe.batch_size
-        self.folder, self.workers, self.scale = str(folder), workers, scale
+    def __init__(self, setting: Setting) -> None:
+        self.img_size, self.batch_size = setting.recipe.img_size, setting.recipe.batch_size
+        self.folder, self.workers, self.scale = str(setting.folder), setting.workers, setting.recipe.scale_min
 
     def default(self) -> Iterator[Batch]:
         """Open a stream with the default flags."""
@@ -177,3 +200,31 @@ class TimmBatches:
         )
         while True:
             yield from (batch for batch in loader if len(batch[1]) == self.batch_size)
+
+
+def bare_step(setting: Setting) -> BareLoop:
+    """Train on one batch in memory, in a process as Python gives it."""
+    batch = next(TimedBatches(setting).epoch(0))
+    return BareLoop(setting, lambda: itertools.repeat(batch))
+
+
+def bare_step_with_memory_kept(setting: Setting) -> BareLoop:
+    """Train on one batch in memory, in a process that keeps its memory as that of `leannet train` does."""
+    if not keep_freed_memory():
+        raise RuntimeError("this system has no way to keep freed memory: nothing would differ from the bare step")
+    return bare_step(setting)
+
+
+WAYS: dict[str, Callable[[Setting], Way]] = {
+    "leannet": lambda setting: OurLoop(setting, TimedBatches(setting)),
+    "leannet, batches in memory": lambda setting: OurLoop(setting, KeptBatches(setting)),
+    "bare step": bare_step,
+    "bare step, memory kept": bare_step_with_memory_kept,
+    "timm, default flags": lambda setting: BareLoop(setting, TimmBatches(setting).default, channels_last=False),
+    "timm, best flags": lambda setting: BareLoop(setting, TimmBatches(setting).best),
+}
+
+
+def make_way(name: str, setting: Setting) -> Way:
+    """Prepare one of `WAYS`; a function that a new process can find."""
+    return WAYS[name](setting)
