@@ -9,11 +9,12 @@ from command_line import leannet, refusal
 from timm.models import model_entrypoint
 from torch import nn
 
+from leannet.blocks import MultiScaleConv2d
+
 
 def own_networks():
-    return {name for name in timm.list_models() if model_entrypoint(name).__module__.startswith("leannet.")} - {
-        "adapted"
-    }
+    own = {name for name in timm.list_models() if model_entrypoint(name).__module__.startswith("leannet.")}
+    return own - {"adapted", "with_exits"}  # which rebuild saved networks
 
 
 def count_by_hand(model, size):
@@ -22,7 +23,7 @@ def count_by_hand(model, size):
 
     def add(module, _, output):
         nonlocal macs
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d | MultiScaleConv2d):  # of EMGNet's kernels the rings too
             macs += output[0].numel() * module.weight[0].numel()
         elif isinstance(module, nn.Linear):
             macs += output[0].numel() * module.in_features
