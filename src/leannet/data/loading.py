@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pyarrow  # type: ignore[import-untyped]
 import torch
 from PIL import Image
 
@@ -71,6 +72,7 @@ def _in_memory(source: Source, split: str, preprocessing: Preprocessing) -> Cach
         store[position] = preprocessing.pixels(image)
 
     damaged = read_all(images, use, source.reading)
+    pyarrow.default_memory_pool().release_unused()  # what encoded images passed through: it is not needed again
     kept, notes = drop_damaged(images, damaged, source.reading, split, source.class_names)
     sound = np.delete(store, list(damaged), axis=0) if damaged else store
     return CachedPixels(torch.from_numpy(sound).permute(0, 3, 1, 2), kept, notes)
