@@ -20,6 +20,7 @@ __all__ = [
     "cache_folder",
     "file_sha256",
     "make_folder",
+    "new_folder",
     "numbered_folders",
     "remove_leftovers",
     "runs_folder",
@@ -126,6 +127,11 @@ def numbered_folders(verb: str, name: str) -> Iterator[Path]:
     parent = runs_folder(verb)
     yield parent / name
     yield from (parent / f"{name}-{number}" for number in itertools.count(2))
+
+
+def new_folder(verb: str, name: str) -> Path:
+    """Return the first of `numbered_folders` that is not there yet."""
+    return next(folder for folder in numbered_folders(verb, name) if not folder.exists())
 
 
 def cache_folder() -> Path:

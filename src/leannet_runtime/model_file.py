@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from leannet_runtime.cores import usable_cores
 from leannet_runtime.errors import UserError
 from leannet_runtime.onnx_wire import NotOnnx, read_facts
 from leannet_runtime.preprocessing import Preprocessing
@@ -129,7 +129,7 @@ def usable_threads(threads: int | None) -> int:
         UserError: Fewer than one is asked for.
     """
     if threads is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return usable_cores()
     if threads < 1:
         raise UserError(f"{threads} threads", "nothing runs without one", "Pass 1 or more")
     return threads

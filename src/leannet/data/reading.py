@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from leannet.data.split import Split
+from leannet_runtime.cores import usable_cores
 from leannet_runtime.errors import UserError
 from leannet_runtime.images import DamagedImage
 
@@ -43,7 +43,7 @@ class Reading:
         """How many workers decode; the processors this process may use are counted, not those of the machine."""
         if self.workers is not None:
             return max(self.workers, 1)
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return usable_cores()
 
 
 def read_all(split: Split, use: Callable[[int, Image.Image], None], reading: Reading) -> dict[int, DamagedImage]:

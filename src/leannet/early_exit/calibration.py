@@ -16,13 +16,13 @@ from leannet.early_exit.trade_off import (
     choose_by_budget,
     choose_by_drop,
     fit_temperatures,
+    right_answers,
     trade_offs,
 )
 from leannet.measure import Difference, Interval, measure_difference, wilson_interval
 from leannet_runtime import UserError
 
 __all__ = ["Calibration", "Goal", "calibrate", "check_rule"]
-
 
 FOLDS = 5
 
@@ -136,10 +136,10 @@ def calibrate(
         chosen=chosen,
         full=full,
         front=tuple(front),
-        exits=tuple(wilson_interval(int(right.sum()), len(right)) for right in _right(answers).T),
+        exits=tuple(wilson_interval(int(right.sum()), len(right)) for right in right_answers(answers, ExitPolicy()).T),
         exit_macs=tuple(answers.macs.mean(dim=0).tolist()),
         exit_ms=tuple(exit_ms),
-        difference=measure_difference(_whole(answers, policy), _answered(answers, policy)),
+        difference=measure_difference(right_answers(answers, policy)[:, -1], _answered(answers, policy)),
         fresh_difference=_fresh_difference(answers, exit_ms, goal, rule, ensemble),
     )
 
@@ -192,7 +192,7 @@ def _fresh_difference(
         except UserError:
             return None
         others = _part(answers, judged)
-        whole[judged], answered[judged] = _whole(others, policy), _answered(others, policy)
+        whole[judged], answered[judged] = right_answers(others, policy)[:, -1], _answered(others, policy)
     return measure_difference(whole, answered)
 
 
@@ -200,20 +200,7 @@ def _part(answers: ExitAnswers, rows: Tensor) -> ExitAnswers:
     return ExitAnswers(answers.logits[rows], answers.labels[rows], answers.macs[rows])
 
 
-def _right(answers: ExitAnswers) -> Tensor:
-    return answers.logits.argmax(dim=2) == answers.labels[:, None]
-
-
 def _answered(answers: ExitAnswers, policy: ExitPolicy) -> Tensor:
     """Return which images the policy answers rightly."""
     probabilities, _ = apply_policy(answers.logits, policy)
     return probabilities.argmax(dim=1) == answers.labels
-
-
-def _whole(answers: ExitAnswers, policy: ExitPolicy) -> Tensor:
-    """Return which images are answered rightly if none leaves before the end."""
-    if not policy.ensemble:
-        return _right(answers)[:, -1]
-    temperatures = torch.tensor(policy.temperatures)[:, None]
-    mean = (answers.logits / temperatures).softmax(dim=2).mean(dim=1)
-    return mean.argmax(dim=1) == answers.labels

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any
 
 from leannet.early_exit.calibration import Calibration
 from leannet.early_exit.trade_off import TradeOff
-from leannet.measure import wilson_interval
+from leannet.measure import svg_style, svg_text, wilson_interval
 
 __all__ = ["curve_table", "draw_curve"]
 
@@ -50,16 +49,9 @@ def draw_curve(calibration: Calibration, title: str) -> str:
     Returns:
         An SVG file. It is the same for the same arguments.
     """
-    import matplotlib as mpl  # takes long to import
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # takes long to import
 
-    settings: dict[Any, Any] = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "leannet",
-        "text.parse_math": False,
-        "font.size": 9,
-    }
-    with mpl.rc_context(settings):
+    with svg_style(9):
         figure = Figure(figsize=(10, 4.2), layout="constrained")
         figure.suptitle(title, fontsize=11)
         left, right = figure.subplots(1, 2, sharey=True)
@@ -69,9 +61,7 @@ def draw_curve(calibration: Calibration, title: str) -> str:
         right.set_xlabel("mean milliseconds of an image, one at a time")
         left.set_ylabel("top-1 on the validation part (%)")
         right.legend(loc="lower right", frameon=False)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
+        return svg_text(figure)
 
 
 def _draw(axes: Any, calibration: Calibration, cost: Callable[[TradeOff], float], exits: list[float]) -> None:

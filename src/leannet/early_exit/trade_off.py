@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from torch import Tensor
 
 from leannet.early_exit.answers import ExitAnswers
 from leannet.early_exit.policy import ExitPolicy, sureness
 from leannet_runtime import UserError
 
-__all__ = ["TradeOff", "choose_by_budget", "choose_by_drop", "fit_temperatures", "trade_offs"]
+__all__ = ["TradeOff", "choose_by_budget", "choose_by_drop", "fit_temperatures", "right_answers", "trade_offs"]
 
 MOST_COMBINATIONS = 20_000
 """Of thresholds that are tried; with more exits each gets fewer candidates."""
@@ -94,19 +95,19 @@ def trade_offs(
         ],
         dim=1,
     ).numpy()
-    right = _right(answers, policy)
+    right = right_answers(answers, policy).numpy()
     found = [_try(thresholds, sure, right, macs, cost) for thresholds in itertools.product(*_candidates(sure))]
     return _front(found), _try((np.inf,) * (count - 1), sure, right, macs, cost)
 
 
-def _right(answers: ExitAnswers, policy: ExitPolicy) -> NDArray[np.bool_]:
+def right_answers(answers: ExitAnswers, policy: ExitPolicy) -> Tensor:
     """Return whether each exit answers each image rightly, ``(N, exits)``; the last one with all others if so asked."""
     right = answers.logits.argmax(dim=2) == answers.labels[:, None]
     if policy.ensemble:
         scale = torch.tensor(policy.temperatures or (1.0,) * answers.num_exits)[:, None]
         mean = (answers.logits / scale).softmax(dim=2).mean(dim=1)
         right[:, -1] = mean.argmax(dim=1) == answers.labels
-    return right.numpy()
+    return right
 
 
 def _candidates(sure: NDArray[np.float32]) -> list[NDArray[np.float32]]:

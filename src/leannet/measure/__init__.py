@@ -8,6 +8,7 @@ from leannet.measure.latency import Latency, measure_latency
 from leannet.measure.macs import MACS_RULE, MacsCount, count_macs, count_parameters
 from leannet.measure.memory import peak_activation_bytes
 from leannet.measure.profile import LayerProfile, NetworkProfile, profile_network
+from leannet.measure.svg import svg_style, svg_text
 
 __all__ = [
     "CALIBRATION_BINS",
@@ -29,5 +30,7 @@ __all__ = [
     "peak_activation_bytes",
     "profile_network",
     "seeds_interval",
+    "svg_style",
+    "svg_text",
     "wilson_interval",
 ]

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from leannet_runtime.cores import usable_cores
+
 __all__ = ["environment"]
 
 _PACKAGES = ("accelerate", "numpy", "pillow", "timm", "torch", "torchvision")
@@ -33,17 +35,13 @@ def environment() -> dict[str, Any]:
         "machine": {
             "system": platform.system(),
             "processor": _processor(),
-            "cores": _usable_cores(),
+            "cores": usable_cores(),
             "threads": torch.get_num_threads(),
             # Threads that wait actively, as they do by default, slow down whatever shares the cores with them.
             "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
             "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         },
     }
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leannet_runtime.errors import UserError
-from leannet_runtime.files import numbered_folders
+from leannet_runtime.files import new_folder
 
 if TYPE_CHECKING:
     from leannet.report.bench import BenchRequest, BenchResults
@@ -129,7 +129,7 @@ def _new_folder(name: str | None, reference: str) -> Path:
     from leannet.training import run_name
 
     own = run_name(Path(reference)) if is_model_folder(reference) else reference.replace("/", "-")
-    return next(folder for folder in numbered_folders("bench", name or own) if not folder.exists())
+    return new_folder("bench", name or own)
 
 
 def _run(request: BenchRequest, folder: Path) -> BenchResults:

@@ -10,7 +10,7 @@ import typer
 from leannet_cli.choices import bad_images_choice
 from leannet_cli.numbers import count_value
 from leannet_runtime.errors import UserError
-from leannet_runtime.files import make_folder, numbered_folders, write_csv, write_json, write_text
+from leannet_runtime.files import make_folder, new_folder, write_csv, write_json, write_text
 
 if TYPE_CHECKING:
     from leannet.data import BadImages, Pixels
@@ -74,9 +74,7 @@ def calibrate(
 
     goal = Goal(max_drop, macs, budget_ms)
     check_rule(rule)
-    folder = output or next(
-        folder for folder in numbered_folders("calibrate", name or run_name(model)) if not folder.exists()
-    )
+    folder = output or new_folder("calibrate", name or run_name(model))
     if any((folder / file).exists() for file in ("args.yaml", "results.json", "config.json")):
         raise UserError(f"cannot write to {folder}", "it holds a run", "Choose another --output")
     network = load_saved_network(model)

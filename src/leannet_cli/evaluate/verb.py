@@ -9,7 +9,7 @@ import typer
 
 from leannet_cli.choices import bad_images_choice
 from leannet_runtime.errors import UserError
-from leannet_runtime.files import numbered_folders
+from leannet_runtime.files import new_folder
 
 if TYPE_CHECKING:
     from leannet.report.evaluation import Evaluation, EvaluationResult
@@ -91,8 +91,7 @@ def evaluate(
         channels_last=channels_last,
         early_exit=early_exit,
     )
-    folders = numbered_folders("evaluate", name or run_name(model))
-    folder = output or next(folder for folder in folders if not folder.exists())
+    folder = output or new_folder("evaluate", name or run_name(model))
     result = _run(evaluation, folder)
     if json_output:
         typer.echo((folder / "results.json").read_text(encoding="utf-8"), nl=False)

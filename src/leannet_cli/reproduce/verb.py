@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from leannet_runtime.errors import UserError
-from leannet_runtime.files import numbered_folders
+from leannet_runtime.files import new_folder
 
 __all__ = ["reproduce"]
 
@@ -37,8 +37,7 @@ def reproduce(
     drawing = find_drawing(paper, figure)
     source = records or Path("results") / f"{drawing.paper}_{drawing.dataset}"
     reproduction = reproduce_figure(drawing, source)
-    folders = numbered_folders("reproduce", f"{drawing.paper}-figure-{drawing.number}")
-    folder = output or next(folder for folder in folders if not folder.exists())
+    folder = output or new_folder("reproduce", f"{drawing.paper}-figure-{drawing.number}")
     begin_folder(folder)
     # The records are named even where they are the default, and the output is not: it changes nothing.
     command = shlex.join(["leannet", "reproduce", paper, "--figure", str(figure), "--records", str(source)])

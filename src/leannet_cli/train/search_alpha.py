@@ -10,7 +10,7 @@ import typer
 
 from leannet_cli import recipe_options as options
 from leannet_runtime.errors import UserError
-from leannet_runtime.files import make_folder, numbered_folders, write_csv
+from leannet_runtime.files import make_folder, new_folder, write_csv
 
 if TYPE_CHECKING:
     from leannet.training.runs import RunSettings
@@ -56,9 +56,7 @@ def search_alpha(
 
     _check_gates(model)
     base = load_recipe(recipe).override(**options.given_fields(context))
-    folder = output or next(
-        each for each in numbered_folders("search-alpha", name or Path(model).name) if not each.exists()
-    )
+    folder = output or new_folder("search-alpha", name or Path(model).name)
     make_folder(folder)
     rows = []
     for alpha in values:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from leannet_runtime.cores import usable_cores
+
 __all__ = ["CpuLimits", "Load", "LoadMeter", "cpu_limits", "process_peak_bytes"]
 
 
@@ -41,8 +43,7 @@ def cpu_limits(root: Path = Path("/")) -> CpuLimits:
     Args:
         root: Where ``proc`` and ``sys`` lie; another one is for tests.
     """
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return CpuLimits(affinity, min(_quotas(root), default=None))
+    return CpuLimits(usable_cores(), min(_quotas(root), default=None))
 
 
 def _quotas(root: Path) -> Iterator[float]:

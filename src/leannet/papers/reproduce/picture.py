@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
+from leannet.measure import svg_style, svg_text
 from leannet.papers.reproduce.records import ENSEMBLE
 from leannet.papers.reproduce.reproduction import Reproduction, Row, curves
 
@@ -30,21 +30,15 @@ def draw_figure(reproduction: Reproduction) -> str:
     Returns:
         An SVG file. It is the same for the same records.
     """
-    import matplotlib as mpl  # takes long to import
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # takes long to import
 
-    # Text stays text, to be searched, and in the fonts of the viewer; "$" in a name is no formula.
-    settings: dict[Any, Any] = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "leannet",
-        "text.parse_math": False,
-        "font.size": 9,
+    colours: dict[str, Any] = {
         **dict.fromkeys(
             ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "legend.labelcolor"), INK
         ),
         **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), PAPER),
     }
-    with mpl.rc_context(settings):
+    with svg_style(9, colours):
         figure = Figure(figsize=(8, 6.6), layout="constrained")
         axes = figure.add_subplot()
         drawing = reproduction.drawing
@@ -62,9 +56,7 @@ def draw_figure(reproduction: Reproduction) -> str:
         axes.set_title(title, fontsize=10, loc="left")
         named = {drawing.names[network]: style for network, style in styles.items()}
         _add_legend(figure, named, reproduction.reading_error)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
+        return svg_text(figure)
 
 
 def inline_svg(svg: str, title: str) -> str:

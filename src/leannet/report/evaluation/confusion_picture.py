@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from leannet.measure import svg_style, svg_text
 
 __all__ = ["draw_confusion"]
 
@@ -39,19 +40,11 @@ def draw_confusion(confusion: NDArray[np.int64], class_names: tuple[str, ...], t
     Returns:
         An SVG file. It is the same for the same arguments.
     """
-    import matplotlib as mpl  # takes long to import
-    from matplotlib.colors import PowerNorm
+    from matplotlib.colors import PowerNorm  # takes long to import
     from matplotlib.figure import Figure
 
     classes = len(class_names)
-    # Text stays text, to be searched, and in the fonts of the viewer; "$" in a class name is no formula.
-    settings: dict[Any, Any] = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "leannet",
-        "text.parse_math": False,
-        "font.size": 8,
-    }
-    with mpl.rc_context(settings), warnings.catch_warnings():
+    with svg_style(8), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # for measuring its width only
         cell = np.interp(classes, (10, 100), (0.5, 0.15))  # inches
         side = max(SMALLEST_SIDE, cell * min(classes, MOST_NAMED))
@@ -67,9 +60,7 @@ def draw_confusion(confusion: NDArray[np.int64], class_names: tuple[str, ...], t
             _number_cells(axes, confusion, shares)
         bar = figure.colorbar(picture, ax=axes, shrink=min(1.0, 4 / side), ticks=[0, 1, 5, 20, 50, 100], pad=0.02)
         bar.set_label("% of the images of the true class")
-        file = io.StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
+        return svg_text(figure)
 
 
 def _name_axes(axes: Any, class_names: tuple[str, ...], images: NDArray[np.int64], cell: float) -> None:

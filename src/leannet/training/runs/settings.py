@@ -14,7 +14,7 @@ from leannet.data import BadImages
 from leannet.training.checkpoints import find_checkpoint
 from leannet.training.recipe import Recipe
 from leannet_runtime import UserError
-from leannet_runtime.files import numbered_folders, runs_folder
+from leannet_runtime.files import new_folder, runs_folder
 
 __all__ = ["RunSettings", "new_run_folder", "newest_run", "read_settings"]
 
@@ -95,8 +95,7 @@ def new_run_folder(model: str, data: str, name: str | None = None) -> Path:
         data: For the same.
         name: Another name.
     """
-    folders = numbered_folders("train", name or f"{_short(model)}-{_short(data)}")
-    return next(folder for folder in folders if not folder.exists())
+    return new_folder("train", name or f"{_short(model)}-{_short(data)}")
 
 
 def newest_run() -> Path:
