@@ -16,7 +16,7 @@ from command_line import refusal
 from PIL import Image
 
 from leannet.data import open_source
-from leannet.deploy import onnx_file
+from leannet.deploy.formats import onnx_file
 from leannet_runtime import Preprocessing, load
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from PIL import Image
 
 from leannet.data import open_source
 from leannet.deploy.export import export_network
-from leannet.deploy.network_graph import network_graph
+from leannet.deploy.formats.network_graph import network_graph
 from leannet.deploy.proof import ProofFailed, prove
 from leannet.deploy.proof_images import ProofImages, choose_images, odd_images
 from leannet.models import create_network

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from leannet.deploy.preprocessing_graph import preprocessing_graph, tall_first
+from leannet.deploy.formats.preprocessing_graph import preprocessing_graph, tall_first
 from leannet_runtime import Preprocessing, UserError
 
 DESCRIPTIONS = [

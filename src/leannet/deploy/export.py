@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from leannet.deploy.network_graph import network_program
-from leannet.deploy.program_file import proven_program
+from leannet.deploy.formats.network_graph import network_program
+from leannet.deploy.formats.program_file import proven_program
 from leannet.deploy.proof import Proof
 from leannet.deploy.proof_images import choose_images
 from leannet.training import SavedNetwork, load_saved_network
@@ -73,7 +73,7 @@ def export_network(
         raise UserError(f"cannot write {path}", "it is a folder", f"Give a file, say {inside}")
     if file_format == "onnx":
         _check_packages()
-        from leannet.deploy.onnx_file import check_opset, onnx_model, proven_onnx  # needs the extra packages
+        from leannet.deploy.formats.onnx_file import check_opset, onnx_model, proven_onnx  # needs the extra packages
 
         check_opset(opset)
     network = load_saved_network(folder)

@@ -9,9 +9,9 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from leannet.deploy.formats.network_graph import network_graph
+from leannet.deploy.formats.preprocessing_graph import LEAST_OPSET, preprocessing_graph
 from leannet.deploy.metadata import describe, metadata_props
-from leannet.deploy.network_graph import network_graph
-from leannet.deploy.preprocessing_graph import LEAST_OPSET, preprocessing_graph
 from leannet.deploy.proof import Proof, ProofFailed, prove
 from leannet.deploy.proof_images import ProofImages
 from leannet.training import SavedNetwork
