@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from leannet_runtime.cores import usable_cores
 from leannet_runtime.errors import UserError
+from leannet_runtime.formats import FORMATS
 from leannet_runtime.onnx_wire import NotOnnx, read_facts
 from leannet_runtime.preprocessing import Preprocessing
 
@@ -27,8 +27,8 @@ LARGEST = 2**31 - 1  # bytes: protobuf's own limit, and ONNX's for a file that h
 # Operators that onnxruntime itself has. Those of other domains would come from a library that a file must not bring.
 DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 
-# Beyond this the shorter side of a resized image is no size of a classifier, and would fill the memory.
-LONGEST_SIDE = 8192  # pixels
+# Names are made for each class, and lists of that length.
+MOST_CLASSES = 2**20
 
 EXPORT_AGAIN = "Export it again: leannet export MODEL_FOLDER"
 
@@ -161,10 +161,16 @@ def _read(path: Path) -> bytes:
         raise _unusable(path, error.strerror or str(error), "Check the path") from error
     except NotOnnx as error:
         why = "the file is empty" if not data else f"not an ONNX file ({error})"
+        other = next((kind for kind in FORMATS.values() if kind.ending == path.suffix != ".onnx"), None)
+        if data and other is not None:
+            why = f"leannet runs ONNX files, and this is {other.called}"
+            remedy = f"Open it as {other.example.format(path=str(path))}, or pass --format onnx to leannet export"
         raise _unusable(path, why, remedy) from None
     foreign = sorted(facts.domains - DOMAINS)
     if foreign:
-        why = f"it needs operators of {', '.join(map(repr, foreign))}, and only those of onnxruntime itself are run"
+        why = (
+            f"it needs operators of {', '.join(map(_short, foreign[:3]))}, and only those of onnxruntime itself are run"
+        )
         raise _unusable(path, why)
     if facts.external_data:
         raise _unusable(path, "its weights lie in another file, which is not supported")
@@ -207,33 +213,30 @@ def _description(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise _unusable(path, "its metadata is no JSON object")
     if found.get("format") != FORMAT or isinstance(found["format"], bool):
-        why = f"its metadata has format {found.get('format')!r}, and this version reads {FORMAT}"
+        why = f"its metadata has format {_short(found.get('format'))}, and this version reads {FORMAT}"
         raise _unusable(path, why, "Update leannet, or export the network again with this version")
     classes, names = found.get("num_classes"), found.get("label_names")
-    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:
-        raise _unusable(path, f"its metadata has {classes!r} as num_classes")
+    if not isinstance(classes, int) or isinstance(classes, bool) or not 1 <= classes <= MOST_CLASSES:
+        raise _unusable(path, f"its metadata has {_short(classes)} as num_classes")
     if names is not None:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise _unusable(path, "label_names in its metadata is no list of names")
         if len(names) != classes:
             raise _unusable(path, f"it names {len(names)} classes, and the network answers {classes}")
     if found.get("preprocess") not in ("inside", "outside"):
-        raise _unusable(path, f"its metadata has {found.get('preprocess')!r} as preprocess, not inside or outside")
+        raise _unusable(
+            path, f"its metadata has {_short(found.get('preprocess'))} as preprocess, not inside or outside"
+        )
     return found
 
 
 def _preprocessing(path: Path, description: dict[str, Any]) -> Preprocessing:
     try:
-        found = Preprocessing.from_pretrained_cfg(description["preprocessing"])
-        shorter = math.floor(found.img_size / found.crop_pct)
+        return Preprocessing.from_pretrained_cfg(description["preprocessing"])
     except UserError as error:
         raise _unusable(path, f"preprocessing in its metadata: {error.what}: {error.why}") from error
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise _unusable(path, f"preprocessing in its metadata is not timm's ({_first_line(error)})") from error
-    if shorter > LONGEST_SIDE:
-        why = f"it resizes images to {shorter:,} pixels, more than the limit of {LONGEST_SIDE:,}"
-        raise _unusable(path, why)
-    return found
 
 
 def _fits(found: Any, kind: str, shape: tuple[int | None, ...]) -> bool:
@@ -249,3 +252,9 @@ def _fits(found: Any, kind: str, shape: tuple[int | None, ...]) -> bool:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _short(value: object) -> str:
+    """Return what a message says of a value, which may be of any length."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -34,6 +34,9 @@ EXTERNAL = 1  # value of data_location
 # Graphs lie within graphs where a network branches. The protobuf library itself stops at a depth of 100.
 DEEPEST = 64
 
+# A file of two bytes a field would take minutes for each gigabyte; a network has some ten thousands.
+MOST_FIELDS = 2**22
+
 VARINT, EIGHT_BYTES, COUNTED, FOUR_BYTES = 0, 1, 2, 5  # wire types
 FIXED = {EIGHT_BYTES: 8, FOUR_BYTES: 4}
 
@@ -55,6 +58,9 @@ class OnnxFacts:
     external_data: bool = False
     """Whether weights lie in other files."""
 
+    fields: int = 0
+    """How many fields were read."""
+
 
 def read_facts(data: bytes) -> OnnxFacts:
     """Read the facts from the bytes of a file.
@@ -74,6 +80,9 @@ def _read(message: str, data: memoryview, facts: OnnxFacts, depth: int) -> None:
         raise NotOnnx(f"its parts lie within each other more than {DEEPEST} deep")
     known = FIELDS[message]
     for number, value in _fields(data):
+        facts.fields += 1
+        if facts.fields > MOST_FIELDS:
+            raise NotOnnx(f"it has more than {MOST_FIELDS:,} parts")
         kind = known.get(number)
         if kind == "data_location":
             facts.external_data |= value == EXTERNAL

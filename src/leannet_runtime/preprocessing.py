@@ -28,6 +28,9 @@ FILTERS = {
 # Beyond this ratio of the sides, resizing the whole picture could take gigabytes for a strip that is cut away again.
 LONGEST = 16
 
+# Beyond this the shorter side of a resized image is no size of a classifier, and would fill the memory.
+LONGEST_SIDE = 8192  # pixels
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -58,12 +61,17 @@ class Preprocessing:
             raise UserError(f"img_size {self.img_size}", "an image has at least one pixel", "Pass 32 or 224, say")
         if not 0 < self.crop_pct <= 1:
             raise UserError(f"crop_pct {self.crop_pct}", "it is a share above 0 and up to 1", "Pass 0.875 or 1.0, say")
+        shorter = self.img_size / self.crop_pct
+        if shorter >= LONGEST_SIDE + 1:
+            why = f"it resizes images to {shorter:,.0f} pixels, more than the limit of {LONGEST_SIDE:,}"
+            raise UserError(f"img_size {self.img_size}, crop_pct {self.crop_pct}", why, "Pass 224 and 0.875, say")
         if self.interpolation not in FILTERS:
             known = ", ".join(FILTERS)
             raise UserError(f"interpolation {self.interpolation!r}", "not known", f"Choose one of {known}")
         if self.crop_mode != "center":
             raise UserError(f"crop_mode {self.crop_mode!r}", "not supported", "Use 'center'")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        finite = all(map(math.isfinite, (*self.mean, *self.std)))
+        if len(self.mean) != 3 or len(self.std) != 3 or not finite or min(self.std) <= 0:
             raise UserError(
                 f"mean {self.mean}, std {self.std}",
                 "each needs three numbers, and std above 0",

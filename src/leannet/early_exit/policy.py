@@ -115,7 +115,7 @@ class ExitPolicy:
                 patience=int(config["patience"]),
                 ensemble=bool(config["ensemble"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             why = f"not the policy of exits that calibrate writes ({error!r})"
             raise UserError("early_exit in config.json", why, "Run leannet calibrate again") from error
 
@@ -161,7 +161,7 @@ class Decision:
             if last:
                 answers = self.total / self.num_exits
         if last:
-            leave = torch.ones(len(logits), dtype=torch.bool, device=logits.device)
+            leave = torch.ones_like(probabilities[:, 0], dtype=torch.bool)  # len() would be a constant when exported
         elif policy.rule == "patience":
             labels = logits.argmax(dim=1)
             if self.streak is None or self.labels is None:

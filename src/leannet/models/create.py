@@ -13,6 +13,7 @@ from torch import nn
 
 from leannet.models.adapted import TORCHVISION
 from leannet.models.parts.model_config import CONFIG, read_model_config, unusable_config
+from leannet.models.parts.model_limits import WEIGHTS, check_model_config, no_larger_than_weights
 from leannet.models.small_input import SMALL_INPUT_BELOW
 from leannet_runtime import UserError
 
@@ -87,6 +88,7 @@ def default_img_size(name: str) -> int:
     check_name(name)
     if is_model_folder(name):
         config = read_model_config(name)
+        check_model_config(name, config)
         try:
             return int(config["pretrained_cfg"]["input_size"][-1])
         except (ValueError, TypeError, KeyError, IndexError) as error:
@@ -120,16 +122,18 @@ def create_network(
         The network, with `pretrained_cfg`.
 
     Raises:
-        UserError: Unknown name, or no small-input form.
+        UserError: Unknown name, or no small-input form; of a model folder: it describes no known network, or one that
+            is larger than its weights.
     """
     check_name(name)
     if num_classes is not None:
         kwargs["num_classes"] = num_classes
     if is_model_folder(name):
         default_img_size(name)
-        if not any(Path(name).glob("*.safetensors")):
-            raise UserError(f"cannot use {name}", "it has no model.safetensors", "Give a folder that training wrote")
-        return timm.create_model(f"local-dir:{name}", pretrained=True, **kwargs)
+        if not (Path(name) / WEIGHTS).is_file():  # timm would take other files too, such as pickles
+            raise UserError(f"cannot use {name}", f"it has no {WEIGHTS}", "Give a folder that training wrote")
+        with no_larger_than_weights(name):
+            return timm.create_model(f"local-dir:{name}", pretrained=True, **kwargs)
     own_size = default_img_size(name)
     size = img_size or own_size
     if not name.startswith(TORCHVISION):

@@ -49,7 +49,7 @@ class EMGBlock(nn.Module):
             modules = [EMGModule(in_channels, width), EMGModule(width, width, stride), EMGModule(width, channels)]
         else:
             modules = [EMGModule(in_channels, channels, stride), EMGModule(channels, channels)]
-        # As Goyal et al. (2017) do in ResNet: without it the stem's first gradient is 18 times ResNet-56's, and it diverges.
+        # As Goyal et al. (2017) do in ResNet. Without it the stem's first gradient is 18 times ResNet-56's.
         nn.init.zeros_(modules[-1].multi_scale_norm.weight)
         self.emg = nn.Sequential(*_with_relu_between(modules))
         changes = stride != 1 or in_channels != channels

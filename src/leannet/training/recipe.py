@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -13,6 +14,9 @@ import yaml
 from leannet_runtime import UserError
 
 __all__ = ["Recipe", "load_recipe", "recipe_names"]
+
+LARGEST = 2**18  # characters: a recipe has a few thousand, and YAML is read slowly
+LONGEST_NAME = 60  # characters of an unknown field that are told
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,10 @@ class Recipe:
                 continue
             if isinstance(value, bool) != (kind == "bool") or not isinstance(value, _KINDS[kind]):
                 option = "--" + field.name.replace("_", "-")
-                raise UserError(f"{option} {value}", f"it must be {_WORDS[kind]}", "Choose another value")
+                given = (
+                    value if isinstance(value, str) else reprlib.repr(value)
+                )  # nested lists may have no end in print
+                raise UserError(f"{option} {given}", f"it must be {_WORDS[kind]}", "Choose another value")
         for name, low, high in _BOUNDS:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -163,8 +170,8 @@ class Recipe:
                 raise UserError(f"{option} {value}", f"it must be between {low} and {high}", "Choose another value")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                option = "--" + name.replace("_", "-")
-                raise UserError(f"{option} {getattr(self, name)}", "not known", f"Choose {' or '.join(choices)}")
+                option, given = "--" + name.replace("_", "-"), " ".join(getattr(self, name).split())
+                raise UserError(f"{option} {given[:LONGEST_NAME]}", "not known", f"Choose {' or '.join(choices)}")
 
     def override(self, **fields: Any) -> Recipe:
         """Return the recipe with other values in the fields that are not None."""
@@ -241,21 +248,32 @@ def load_recipe(name: str) -> Recipe:
         text = (resources.files(__package__) / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
     else:
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            with Path(name).open(encoding="utf-8") as file:
+                text = file.read(LARGEST + 1)
         except UnicodeDecodeError as error:
             raise UserError(f"cannot read {name}", "it is not text in UTF-8", "Give a YAML file") from error
         except OSError as error:
             known = ", ".join(recipe_names())
             raise UserError(f"no recipe {name}", str(error.strerror), f"Give a YAML file or one of {known}") from error
+    if len(text) > LARGEST:
+        raise UserError(f"cannot read {name}", f"it has more than {LARGEST:,} characters", "Give a YAML file")
     try:
         fields = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise UserError(f"cannot read {name}", str(error).replace("\n", " "), "Correct the YAML") from error
+    except RecursionError as error:
+        raise UserError(
+            f"cannot read {name}", "its lists lie too deep within each other", "Correct the YAML"
+        ) from error
+    except Exception as error:  # of a value that is no date, or a key that is a list, PyYAML says it with other types
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"cannot read {name}", why, "Correct the YAML") from error
     # The args.yaml of a run, or a recipe that says where its values come from.
     if isinstance(fields, dict) and isinstance(fields.get("recipe"), dict):
         fields = fields["recipe"]
     known_fields = {field.name for field in dataclasses.fields(Recipe)}
     if not isinstance(fields, dict) or not set(fields) <= known_fields:
-        unknown = ", ".join(sorted(set(fields) - known_fields)) if isinstance(fields, dict) else "no fields at all"
+        unknown = "no fields at all"
+        if isinstance(fields, dict):
+            unknown = ", ".join(sorted(str(field)[:LONGEST_NAME] for field in set(fields) - known_fields))
+            unknown = " ".join(unknown.split())
         raise UserError(f"cannot use recipe {name}", f"unknown: {unknown}", f"Known: {', '.join(sorted(known_fields))}")
     return Recipe(**fields)

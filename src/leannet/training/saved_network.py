@@ -71,13 +71,13 @@ def load_saved_network(folder: Path, img_size: int | None = None) -> SavedNetwor
     sha256 = _check_weights(weights)
     try:
         preprocessing = Preprocessing.from_pretrained_cfg(config["pretrained_cfg"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise unusable_config(folder, f"pretrained_cfg is not timm's ({_reason(error)})") from error
     if img_size is not None:
         preprocessing = replace(preprocessing, img_size=img_size)
     try:
         model = create_network(str(folder))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise unusable_config(folder, _reason(error)) from error
     except RuntimeError as error:
         if "state_dict" not in str(error):

@@ -25,6 +25,9 @@ PATH_COLUMNS = ("file_name", "image", "path", "filepath", "filename")
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "target")
 SPLIT_COLUMNS = ("split",)
 
+# Names of classes lie in one array, in which each takes the room of the longest.
+LONGEST_LABEL = 1000  # characters
+
 
 class Row(NamedTuple):
     """One image of a list, with the place in the list for errors ("line 3")."""
@@ -66,10 +69,15 @@ def find_list(path: Path) -> dict[str, NamedImages]:
         if not row.path or not row.label:
             what = "label" if row.path else "path"
             raise UserError(f"cannot use {path}", f"{row.place} has no {what}", "Complete the row, or remove it")
+        if len(row.label) > LONGEST_LABEL:
+            why = f"{row.place} has a label of {len(row.label):,} characters, more than {LONGEST_LABEL:,}"
+            raise UserError(f"cannot use {path}", why, "Give names of classes")
         split = split_word(row.split)
         if split is None:
             words = ", ".join(word for words in SPLIT_WORDS.values() for word in words)
-            raise UserError(f"cannot use {path}", f"{row.place} has the split {row.split!r}", f"The words are {words}")
+            raise UserError(
+                f"cannot use {path}", f"{row.place} has the split {row.split[:60]!r}", f"The words are {words}"
+            )
         paths.setdefault(split, []).append(row.path)
         labels.setdefault(split, []).append(row.label)
     if not paths:

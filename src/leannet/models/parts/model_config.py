@@ -12,6 +12,8 @@ __all__ = ["CONFIG", "read_model_config", "unusable_config"]
 
 CONFIG = "config.json"
 
+LARGEST = 2**24  # bytes: the names of a million classes
+
 _REMEDY = "Give a folder that training wrote"
 
 
@@ -33,7 +35,11 @@ def read_model_config(folder: str | Path) -> dict[str, Any]:
         inside = [path.parent / name for name in ("best", "last") if (path.parent / name / CONFIG).is_file()]
         raise UserError(f"{folder} is no model folder", why, f"Give {inside[0]}" if inside else _REMEDY)
     try:
+        if path.stat().st_size > LARGEST:
+            raise unusable_config(folder, f"it has more than {LARGEST:,} bytes")
         config = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise UserError(f"cannot read {path}", "its lists lie too deep within each other", _REMEDY) from error
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UserError(f"cannot read {path}", why, _REMEDY) from error
