@@ -127,7 +127,8 @@ def _print(rows: list[ComparisonRow], folder: Path, sweep: Sweep) -> None:
     console = make_console()
     console.print()
     print_comparison(console, rows)
-    console.print(f"\nWritten to {folder}: results.csv, results.json, args.yaml, environment.json, splits.json,")
+    page = "report.html, " if (folder / "report.html").is_file() else ""
+    console.print(f"\nWritten to {folder}: {page}results.csv, results.json, args.yaml, environment.json, splits.json,")
     best = f"{folder}/networks/{rows[0].network.replace('/', '_')}/seed-{sweep.seeds[0]}"
     console.print(f"and a model folder for each network, such as {best}")
     console.print(f"Next: leannet profile {best} --per-layer")

@@ -96,6 +96,10 @@ class CompareProgress(ProgressOnErrorStream):
         """Move the bar of the latency measurement."""
         self._show("measuring latency", done, total, "")
 
+    def warning(self, text: str) -> None:
+        """Print what went wrong beside the results."""
+        self.console.print(f"warning: {text}")
+
     def _show_sweep(self, share_of_current: float) -> None:
         done = self._steps_done_in_sweep + share_of_current
         remaining = self.total - self.finished - share_of_current

@@ -17,6 +17,7 @@ from leannet_cli.export import export
 from leannet_cli.models import models
 from leannet_cli.predict import predict
 from leannet_cli.profile import profile
+from leannet_cli.report import report
 from leannet_cli.reproduce import reproduce
 from leannet_cli.serve import serve
 from leannet_cli.train import NEWEST, search_alpha, train
@@ -58,6 +59,7 @@ for verb in (
     export,
     predict,
     serve,
+    report,
     reproduce,
 ):
     app.command()(_interruptible(verb))

@@ -43,9 +43,12 @@ def results(answer, output):
 
 def test_every_file_is_there_and_nothing_else(answer, output):
     files = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
-    run = ("config.json", "model.safetensors", "record.json", "epochs.csv")
-    assert files == {
-        *("results.csv", "results.json", "args.yaml", "environment.json", "splits.json"),
+    run = ("config.json", "model.safetensors", "record.json", "epochs.csv", "predictions.csv")
+    pictures = {file for file in files if file.startswith("disagreements/")}
+    listed = json.loads((output / "disagreements.json").read_text())["pictures"] if pictures else []
+    assert pictures == {entry["file"] for entry in listed}
+    assert files - pictures - {"disagreements.json"} == {
+        *("results.csv", "results.json", "report.html", "args.yaml", "environment.json", "splits.json"),
         *(f"networks/{name}/seed-0/{file}" for name in NETWORKS for file in run),
     }
 
@@ -106,6 +109,17 @@ def test_accuracy_is_that_of_the_saved_network(name, records, output, trees):
     assert records[name]["parameters"] == sum(tensor.numel() for tensor in model.parameters())
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_answers_to_single_images_are_those_that_were_counted(name, records, output, trees):
+    with (output / "networks" / name / "seed-0" / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["image"] for row in rows) == sorted(
+        path.relative_to(trees).as_posix() for path in (trees / "test").rglob("*.png")
+    )
+    assert all(row["image"].split("/")[1] == row["label"] for row in rows)
+    assert sum(row["label"] == row["predicted"] for row in rows) == records[name]["correct"]
+
+
 def test_splits_are_the_folders(answer, output, trees):
     splits = json.loads((output / "splits.json").read_text())
     assert set(splits) == {"train", "test"}
@@ -145,7 +159,7 @@ def test_circumstances_are_written(answer, output, results):
 
 def test_where_it_lies_and_what_to_do_next_is_said(answer, output):
     flowing = answer.out.replace("\n", "")
-    assert f"Written to {output}: results.csv" in flowing
+    assert f"Written to {output}: report.html, results.csv" in flowing
     best = output / "networks" / table_of(answer)[0][1] / "seed-0"
     assert f"Next: leannet profile {best} --per-layer" in flowing
     assert "trees: 24 images to train, 15 held out (test), 3 classes, 16 px" in answer.err

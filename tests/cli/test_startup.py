@@ -18,6 +18,7 @@ VERBS = (
     "export",
     "predict",
     "serve",
+    "report",
     "reproduce",
 )
 SLOW_TO_IMPORT = {"torch", "torchvision", "timm", "rich", "numpy", "PIL", "sklearn", "datasets", "accelerate"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -76,6 +77,9 @@ class Observer(RunObserver, Protocol):
     def measuring_latency(self, done: int, total: int) -> None:
         """One round of the latency measurement is done."""
 
+    def warning(self, text: str) -> None:
+        """Something went wrong that does not touch the results."""
+
 
 def settings_of(folder: Path) -> dict[str, Any] | None:
     """Return the settings with which a sweep was begun in a folder, None if there was none."""
@@ -97,8 +101,9 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
     Args:
         sweep: What is compared.
         folder: Where everything is written: ``args.yaml``, ``environment.json``, ``splits.json``, ``results.csv``,
-            ``results.json``, and ``networks/NETWORK/seed-SEED/``, each a model folder with ``record.json`` and
-            ``epochs.csv``.
+            ``results.json``, ``report.html``, small copies of images on which networks disagree, and
+            ``networks/NETWORK/seed-SEED/``, each a model folder with ``record.json``, ``epochs.csv`` and
+            ``predictions.csv``.
         observer: Told of every step.
 
     Returns:
@@ -148,7 +153,22 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
         observer.run_finished(number, len(runs), record, kept)
     rows = comparison_rows(records, _latencies(sweep, folder, data, observer))
     write_results(rows, folder, circumstances)
+    _report(sweep, folder, data, observer)
     return rows
+
+
+def _report(sweep: Sweep, folder: Path, data: PreparedData, observer: Observer) -> None:
+    """Write the page. The records are there already: what goes wrong here is no reason to fail."""
+    try:
+        from leannet.report.html import REPORT, keep_disagreements, write_report
+
+        (folder / REPORT).unlink(missing_ok=True)  # it may tell of fewer networks
+        first = [_run_folder(folder, network, sweep.seeds[0]) for network in sweep.networks]
+        keep_disagreements(folder, data.held_out.split, data.source.class_names, first)
+        write_report([folder], folder / REPORT)
+    except Exception as error:
+        why = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        observer.warning(f"no report was written: {why}. `leannet report {shlex.quote(str(folder))}` makes it")
 
 
 def _try_out(network: str, source: Source, recipe: Recipe) -> None:

@@ -13,6 +13,7 @@ import torch
 from accelerate import Accelerator
 
 from leannet.measure import count_macs, count_parameters
+from leannet.report.evaluation.predictions import COLUMNS, Predictions
 from leannet.training import (
     EpochRecord,
     PreparedData,
@@ -25,11 +26,11 @@ from leannet.training import (
 )
 from leannet.training.runs import Stopped, StopSignals
 from leannet_runtime import UserError
-from leannet_runtime.files import make_folder, write_json, write_text
+from leannet_runtime.files import make_folder, write_csv, write_json, write_text
 
 __all__ = ["RunObserver", "RunRecord", "read_record", "train_run"]
 
-RECORD = "record.json"
+RECORD, PREDICTIONS = "record.json", "predictions.csv"
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def train_run(
         name: The network.
         seed: Of weights, order and augmentation.
         data: Images and settled recipe.
-        folder: Becomes a model folder with ``record.json`` and ``epochs.csv``.
+        folder: Becomes a model folder with ``record.json``, ``epochs.csv`` and ``predictions.csv``.
         accelerator: From `leannet.training.make_accelerator`.
         observer: Told of each step.
     """
@@ -123,7 +124,8 @@ def train_run(
         signals.postponed = True
         model = train_network(trainer, on_batch=batch_done, on_epoch=epoch_done)
     batches = data.eval_batches()
-    predicted = evaluate(model, batches, accelerator.device, accelerator=accelerator).argmax(dim=1)
+    logits = evaluate(model, batches, accelerator.device, accelerator=accelerator)
+    predicted = logits.argmax(dim=1)
     model = model.cpu()
     macs = count_macs(model, torch.zeros(1, 3, recipe.img_size, recipe.img_size))
     seconds = sum(epoch.seconds for epoch in epochs)
@@ -141,6 +143,8 @@ def train_run(
         uncounted=macs.uncounted,
     )
     save_model_folder(model, folder, data.source.class_names, data.preprocessing)
+    answers = Predictions.from_logits(logits, batches.labels, batches.pixels.split.identifiers())
+    write_csv(folder / PREDICTIONS, COLUMNS, answers.rows(data.source.class_names))
     write_json(folder / RECORD, asdict(record))
     return record
 

@@ -12,6 +12,7 @@ import yaml
 
 from leannet.report.evaluation.confusion_picture import draw_confusion
 from leannet.report.evaluation.contact_sheet import SHEET_IMAGES, draw_wrong_images
+from leannet.report.evaluation.predictions import COLUMNS
 from leannet.report.evaluation.request import Evaluation
 from leannet.report.evaluation.result import EvaluationResult
 from leannet.training import environment
@@ -116,18 +117,8 @@ def write_evaluation(result: EvaluationResult, evaluation: Evaluation, folder: P
 def _write_predictions(result: EvaluationResult, folder: Path) -> None:
     """Write the answer to each image, and the wrong ones once more, the most confident first."""
     names, answers, second = result.class_names, result.predictions, result.comparison
-    columns: tuple[str, ...] = ("image", "label", "predicted", "probability", "label_probability", "correct")
-    rows: list[tuple[Any, ...]] = [
-        (
-            answers.identifiers[i],
-            names[answers.labels[i]],
-            names[answers.predicted[i]],
-            f"{answers.probability[i]:.6g}",
-            f"{answers.label_probability[i]:.6g}",
-            int(answers.correct[i]),
-        )
-        for i in range(len(answers))
-    ]
+    columns: tuple[str, ...] = COLUMNS
+    rows: list[tuple[Any, ...]] = list(answers.rows(names))
     write_csv(folder / "confidently_wrong.csv", columns[:-1], (rows[i][:-1] for i in answers.confidently_wrong()))
     if second is not None:
         columns = (*columns, "other_predicted", "other_probability", "other_correct")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Predictions"]
+__all__ = ["COLUMNS", "Predictions"]
+
+COLUMNS = ("image", "label", "predicted", "probability", "label_probability", "correct")
+"""Of ``predictions.csv``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +56,18 @@ class Predictions:
         """Whether each answer is right."""
         right: NDArray[np.bool_] = self.predicted == self.labels
         return right
+
+    def rows(self, class_names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of ``predictions.csv``, see `COLUMNS`."""
+        for i, identifier in enumerate(self.identifiers):
+            yield (
+                identifier,
+                class_names[self.labels[i]],
+                class_names[self.predicted[i]],
+                f"{self.probability[i]:.6g}",
+                f"{self.label_probability[i]:.6g}",
+                int(self.correct[i]),
+            )
 
     def confidently_wrong(self) -> NDArray[np.int64]:
         """Return the positions of the wrong answers, the most confident first."""

@@ -1,0 +1,80 @@
+"""`leannet report` on what the other verbs write, and a comparison whose report fails."""
+
+import importlib
+
+import pytest
+from command_line import QUICK, SMALLEST, leannet, refusal
+
+OTHER = "test_efficientnet"
+
+
+@pytest.fixture(scope="module")
+def compared(trees, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "trees"
+    assert leannet("compare", SMALLEST, OTHER, "--data", trees, *QUICK, "--output", folder).code == 0
+    return folder
+
+
+def test_report_is_made_again_from_the_records(compared):
+    page = compared / "report.html"
+    before = page.read_bytes()
+    assert b"part1-latency-1" in before
+    assert b"part1-confusion-2" in before
+    page.unlink()
+    answer = leannet("report", compared)
+    assert (answer.code, answer.out) == (0, f"Written to {page}: open it in a browser.\n")
+    assert page.read_bytes() == before
+
+
+def test_weights_and_images_are_not_needed(compared, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(compared, copy, ignore=shutil.ignore_patterns("*.safetensors", "config.json", "report.html"))
+    assert leannet("report", copy).code == 0
+    assert (copy / "report.html").stat().st_size < 6_000_000
+
+
+def test_runs_of_all_verbs_in_one_page(compared, trees, tmp_path):
+    model = compared / "networks" / SMALLEST / "seed-0"
+    other = compared / "networks" / OTHER / "seed-0"
+    assert leannet("evaluate", model, "--data", trees, "--compare", other, "--output", tmp_path / "evaluated").code == 0
+    quick = ("--rounds", 3, "--output", tmp_path / "timed")
+    assert leannet("bench", model, other, *quick).code == 0
+    trained = leannet("train", SMALLEST, "--data", trees, *QUICK, "--output", tmp_path / "trained")
+    assert trained.code == 0, trained.err
+    folders = (compared, *(tmp_path / name for name in ("evaluated", "timed", "trained")))
+    answer = leannet("report", *folders)
+    assert answer.code == 0, answer.err
+    page = (tmp_path / "runs" / "report" / "trees" / "report.html").read_text(encoding="utf-8")
+    for folder in folders:
+        assert str(folder) in page
+    assert "bench1-1" in page
+    assert "part1-latency-2" in page  # the bench timed what the comparison trained
+    assert "data:image/jpeg" in page  # the sheet of the evaluation
+    assert page.count("<h2>trees, test part: 15 images of 3 classes</h2>") == 1
+
+
+def test_what_is_no_run(tmp_path):
+    assert "it is no run folder" in refusal("report", tmp_path)
+    assert "it is no run folder" in refusal("report", tmp_path / "nowhere")
+
+
+def test_output_that_cannot_be_written(compared, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "cannot write" in refusal("report", compared, "--output", tmp_path / "file" / "report.html")
+
+
+def test_failing_report_loses_nothing(trees, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("no\nink")
+
+    monkeypatch.setattr(importlib.import_module("leannet.report.html"), "write_report", fail)
+    output = tmp_path / "out"
+    answer = leannet("compare", SMALLEST, "--data", trees, *QUICK, "--output", output)
+    assert answer.code == 0
+    assert f"warning: no report was written: no ink. `leannet report {output}` makes it" in answer.err
+    assert "Traceback" not in answer.err
+    assert (output / "results.json").is_file()
+    assert not (output / "report.html").exists()
+    assert "report.html" not in answer.out
