@@ -10,9 +10,10 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from leannet.deploy.export import DEFAULT_OPSET as OPSET
+from leannet.deploy.formats.exits_graph import exits_graph
+from leannet.deploy.formats.network_graph import module_graph
 from leannet.early_exit import ExitPolicy, StagedClassifier
-from leannet.early_exit.policy import Decision
-from leannet.models import MultiExit
 
 __all__ = ["Answer", "eager_full", "eager_staged", "onnx_full", "onnx_staged"]
 
@@ -43,31 +44,16 @@ def eager_staged(network: nn.Module, policy: ExitPolicy) -> Answer:
     return answer
 
 
-class _Segment(nn.Module):
-    def __init__(self, network: nn.Module, index: int) -> None:
-        super().__init__()
-        self.network = network
-        self.index = index
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        network = self.network
-        assert isinstance(network, MultiExit)
-        x = network.run_segment(self.index, x)
-        return x, network.exit_logits(self.index, x)
-
-
 def session(module: nn.Module, example: Tensor, threads: int) -> onnxruntime.InferenceSession:
     """Export a module with a dynamic batch, and load it."""
-    batch = torch.export.Dim("batch", min=1, max=4096)
-    program = torch.onnx.export(
-        module.eval(), (example,), dynamo=True, dynamic_shapes=({0: batch},), verbose=False, optimize=True
-    )
-    assert program is not None
+    return _open(module_graph(module.eval(), (example,), OPSET, ["x"], ["answer"], "the module"), threads)
+
+
+def _open(model: Any, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(
-        program.model_proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def onnx_full(network: nn.Module, img_size: int, threads: int, exits: int = 1) -> Answer:
@@ -85,35 +71,13 @@ def onnx_full(network: nn.Module, img_size: int, threads: int, exits: int = 1) -
 
 
 def onnx_staged(network: nn.Module, policy: ExitPolicy, img_size: int, threads: int) -> Answer:
-    """Run a file for each segment in ONNX Runtime, and decide in between."""
-    assert isinstance(network, MultiExit)
+    """Run the one graph that images leave early, as ``leannet export`` writes it, in ONNX Runtime."""
     network = network.eval().to(memory_format=torch.contiguous_format)
-    x = torch.zeros(2, 3, img_size, img_size)
-    sessions: list[Any] = []
-    for index in range(network.num_exits):
-        segment = _Segment(network, index)
-        sessions.append(session(segment, x, threads))
-        with torch.inference_mode():
-            x = segment(x)[0].clone()
-    names = [each.get_inputs()[0].name for each in sessions]
+    staged = _open(exits_graph(network, policy, img_size, OPSET, "image", "the network"), threads)
 
     def answer(images: Tensor) -> tuple[Tensor, Tensor]:
-        decision = Decision(policy, len(sessions))
-        features = np.ascontiguousarray(images.numpy())
-        labels = torch.empty(len(images), dtype=torch.int64)
-        exits = torch.empty(len(images), dtype=torch.int64)
-        left = torch.arange(len(images))
-        for index, (each, name) in enumerate(zip(sessions, names, strict=True)):
-            features, logits = each.run(None, {name: features})
-            answers, leave = decision.step(torch.from_numpy(logits))
-            gone = left[leave]
-            labels[gone] = answers[leave].argmax(dim=1)
-            exits[gone] = index + 1
-            stay = (~leave).nonzero().flatten()
-            if not len(stay):
-                break
-            left, features = left[stay], features[stay.numpy()]
-            decision.keep(stay)
-        return labels, exits
+        given = {"image": np.ascontiguousarray(images.numpy())}
+        probabilities, exits = staged.run(["probabilities", "exit"], given)
+        return torch.from_numpy(probabilities.argmax(axis=1)), torch.from_numpy(exits)
 
     return answer

@@ -35,7 +35,8 @@ class Answer:
     """What a network answers to N images, in their order."""
 
     logits: NDArray[np.float32]
-    """``(N, num_classes)``; of networks with exits, those of the exit that answered."""
+    """``(N, num_classes)``; their softmax is `probabilities`. A file with a policy of exits gives those of the exit
+    that answered, over its temperature."""
 
     probabilities: NDArray[np.float32]
     """``(N, num_classes)``."""

@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ __all__ = [
     "runs_folder",
     "write_csv",
     "write_file",
+    "write_files",
     "write_json",
     "write_text",
 ]
@@ -45,19 +46,35 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         UserError: The file cannot be written.
     """
-    descriptor, name = -1, ""
+    write_files({path: write})
+
+
+def write_files(files: Mapping[Path, Callable[[Path], object]]) -> None:
+    """Write files that belong together as `write_file` does: none is renamed before all are written.
+
+    Args:
+        files: By where it belongs, what writes each; they are renamed in this order.
+
+    Raises:
+        UserError: One cannot be written.
+    """
+    written: dict[Path, Path] = {}
+    path = Path()
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(descriptor)
-        write(Path(name))
-        with open(name, "rb+") as file:  # noqa: PTH123  (the descriptor is what fsync needs)
-            os.fsync(file.fileno())
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
+        for path, write in files.items():
+            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            written[path] = Path(name)
+            os.close(descriptor)
+            write(Path(name))
+            with open(name, "rb+") as file:  # noqa: PTH123  (the descriptor is what fsync needs)
+                os.fsync(file.fileno())
+            Path(name).chmod(0o666 & ~_umask())
+        for path, temporary in written.items():
+            temporary.replace(path)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            if name:
-                Path(name).unlink(missing_ok=True)
+        for temporary in written.values():
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
         # safetensors reports a full disk as an error of its own, with the system's text inside.
         if isinstance(error, OSError) or "os error" in str(error).lower():
             raise _cannot_write(path, error) from error

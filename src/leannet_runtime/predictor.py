@@ -117,7 +117,9 @@ class Predictor(ABC):
             UserError: It is something else, or the network cannot run.
         """
         pictures = [_picture(each, f"image {number}") for number, each in enumerate(pixels, start=1)]
-        return self._run([self.prepare(each if each.mode == "RGB" else decode_image(each)) for each in pictures])
+        return self.run_prepared(
+            [self.prepare(each if each.mode == "RGB" else decode_image(each)) for each in pictures]
+        )
 
     def _read(self, source: AnyImage, name: str) -> NDArray[np.uint8] | DamagedImage:
         """Decode an image; only its prepared form stays in memory."""
@@ -132,7 +134,7 @@ class Predictor(ABC):
         self, names: Sequence[str], read: Sequence[NDArray[np.uint8] | DamagedImage], topk: int
     ) -> list[Prediction]:
         whole = [each for each in read if not isinstance(each, DamagedImage)]
-        answer = self._run(whole)
+        answer = self.run_prepared(whole)
         best = np.argsort(-answer.probabilities, axis=1, kind="stable")[:, :topk]
         predictions, row = [], 0
         for name, image in zip(names, read, strict=True):
@@ -146,8 +148,15 @@ class Predictor(ABC):
             row += 1
         return predictions
 
-    def _run(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
-        """Answer prepared images: those of one size together, as many as fit into memory."""
+    def run_prepared(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
+        """Answer what `prepare` returned: images of one size together, as many as fit into memory.
+
+        Args:
+            images: uint8 ``(H, W, 3)``, of any sizes.
+
+        Raises:
+            UserError: The network cannot run.
+        """
         sizes: dict[tuple[int, ...], list[int]] = {}
         for position, image in enumerate(images):
             sizes.setdefault(image.shape, []).append(position)

@@ -1,10 +1,12 @@
 """``leannet export`` after a short run on the digits, what its file answers, and what it refuses."""
 
+import errno
 import importlib
 import json
 import os
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -116,6 +118,27 @@ def test_a_file_that_answers_something_else_is_not_left(run, tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_openvino_files_with_damaged_weights_are_not_left(run, tmp_path, monkeypatch):
+    """The bytes of the weights are damaged as they are written, after all that made them was right."""
+    openvino_file = pytest.importorskip("leannet.deploy.formats.openvino_file", reason="openvino is not installed")
+    right = openvino_file._contents
+
+    def damaged(model):
+        xml, weights = right(model)
+        layer = re.search(rb'shape="64, 64, 3, 3" offset="([0-9]+)" size="([0-9]+)"', xml)
+        begin, size = map(int, layer.groups())
+        values = np.frombuffer(weights, np.uint8).copy()
+        values[begin + 3 : begin + size : 4] ^= 0x80  # the signs of the floats
+        return xml, values.tobytes()
+
+    monkeypatch.setattr(openvino_file, "_contents", damaged)
+    options = ("--format", "openvino", "--preprocess", "outside", "--check-images", 10)
+    found = leannet(run, "export", "run/best", "-o", tmp_path / "broken.xml", *options)
+    assert found.code == 3, found.err
+    assert "logits differ by" in found.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_older_file_stays_when_the_new_one_fails(run, tmp_path, monkeypatch):
     proof = importlib.import_module("leannet.deploy.proof")
     monkeypatch.setitem(proof.BARS, "agreement", 100.1)
@@ -144,11 +167,14 @@ def test_torch_export(run, tmp_path):
         (("run",), "Give run/best"),
         (("run/best", "--opset", 17), "--opset 17: the preprocessing needs version 18 of the operators"),
         (("run/best", "--opset", 99), "--opset 99: .* installed onnx ends at"),
-        (("run/best", "--format", "tflite"), "--format tflite: it is neither onnx nor torch-export"),
+        (("run/best", "--format", "tflite"), "--format tflite: there is no such. Choose from onnx, torch-export"),
         (("run/best", "--preprocess", "both"), "--preprocess both: it is neither inside nor outside"),
         (("run/best", "--format", "torch-export", "--preprocess", "inside"), "holds the network alone"),
         (("run/best", "--check-data", "nowhere"), "cannot open nowhere: no such file or folder"),
         (("run/best", "-o", "run"), "cannot write run: it is a folder. Give a file, say run/model.onnx"),
+        (("run/best", "--format", "openvino", "-o", "run"), "Give a file, say run/model.xml"),
+        (("run/best", "--format", "openvino", "-o", "new/a.bin"), "cannot write new/a.bin: .* Give new/a.xml"),
+        (("run/best", "--format", "executorch", "--preprocess", "inside"), "a program of ExecuTorch holds the network"),
         (("run/best", "-o", "run/args.yaml/model.onnx"), "cannot write .*args.yaml: "),
     ],
 )
@@ -164,6 +190,43 @@ def test_a_folder_that_is_read_only(run, tmp_path, monkeypatch):
     monkeypatch.chdir(run)
     tmp_path.chmod(0o500)
     assert "cannot write" in refusal("export", "run/best", "-o", tmp_path / "model.onnx")
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is no /proc, where not even root may write")
+def test_a_place_where_nobody_may_write(run, monkeypatch):
+    monkeypatch.chdir(run)
+    assert "cannot write /proc" in refusal("export", "run/best", "-o", "/proc/self/model.onnx")
+
+
+def test_a_full_disk(run, tmp_path, monkeypatch):
+    """The disk takes half of the file."""
+    write = Path.write_bytes
+
+    def half(path, data):
+        write(path, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.chdir(run)
+    write(tmp_path / "model.pt2", b"old")
+    monkeypatch.setattr(Path, "write_bytes", half)
+    options = ("--format", "torch-export", "--check-images", 10)
+    said = refusal("export", "run/best", "-o", tmp_path / "model.pt2", *options)
+    assert "No space left on device. Make room and run the command again." in said
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("model.pt2", b"old")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "package", "remedy"),
+    [
+        ("openvino", "openvino", "pip install 'leannet[export,openvino]'"),
+        ("executorch", "executorch", "pip install executorch"),
+    ],
+)
+def test_a_missing_package_of_another_format_is_named(run, monkeypatch, kind, package, remedy):
+    monkeypatch.chdir(run)
+    monkeypatch.setitem(sys.modules, package, None)
+    said = refusal("export", "run/best", "--format", kind)
+    assert said == f"leannet: cannot export: {package} is not installed. {remedy}."
 
 
 def test_a_missing_package_is_named(run, monkeypatch):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import io
-import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from leannet.deploy.export import DEFAULT_OPSET
+from leannet.deploy.formats.network_graph import module_graph
 from leannet.measure.bench import CudaStopwatch, HostStopwatch, Stopwatch
 from leannet_runtime import UserError
 
@@ -215,30 +215,10 @@ def _openvino(file: bytes, images: Tensor, how: Circumstances) -> Call:
 
 
 def _export(model: nn.Module, shape: tuple[int, ...]) -> bytes:
-    with _silence():
-        program = torch.onnx.export(
-            model,
-            (torch.zeros(2, *shape),),
-            dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
-            verbose=False,
-            optimize=True,
-        )
-    assert program is not None
-    content: bytes = program.model_proto.SerializeToString()
-    return content
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep the exporter's remarks away from output that may be read by a program."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+    """Make the graph that `leannet export` makes, without probabilities."""
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        graph = module_graph(model, (torch.zeros(2, *shape),), DEFAULT_OPSET, ["image"], ["logits"], "the network")
+    except UserError as error:  # its remedy is one for exports
+        raise RuntimeError(f"{error.what}: {error.why}") from error
+    content: bytes = graph.SerializeToString()
+    return content

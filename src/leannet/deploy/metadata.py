@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
+from leannet.early_exit import ExitPolicy
 from leannet.measure import count_macs, count_parameters
-from leannet.models import read_model_config
+from leannet.models import count_exit_macs, read_model_config
 from leannet.training import SavedNetwork
 from leannet_runtime.files import runs_folder
 from leannet_runtime.version import __version__
@@ -20,13 +21,16 @@ __all__ = ["describe", "measured_accuracy", "metadata_props"]
 FORMAT = 1
 
 
-def describe(network: SavedNetwork, preprocess: str, proof: dict[str, Any] | None) -> dict[str, Any]:
+def describe(
+    network: SavedNetwork, preprocess: str, proof: dict[str, Any] | None, policy: ExitPolicy | None = None
+) -> dict[str, Any]:
     """Return the JSON object under the key ``leannet``, by which predict and serve know how to use the file.
 
     Args:
         network: What is exported.
         preprocess: "inside" or "outside".
         proof: Its record; None as long as there is none.
+        policy: By which images leave the file early.
     """
     size = network.preprocessing.img_size
     return {
@@ -40,8 +44,10 @@ def describe(network: SavedNetwork, preprocess: str, proof: dict[str, Any] | Non
         "weights_sha256": network.weights_sha256,
         "macs": count_macs(network.model, torch.zeros(1, 3, size, size)).total,
         "parameters": count_parameters(network.model),
-        "accuracy": measured_accuracy(network),
-        "early_exit": None,
+        "accuracy": measured_accuracy(network, policy),
+        "early_exit": None if policy is None else policy.as_config(),
+        # Up to each exit, with the heads on the way and all gates open.
+        "exit_macs": None if policy is None else list(count_exit_macs(network.model, size).open),
         "int8": None,
         "proof": proof,
     }
@@ -70,20 +76,26 @@ def metadata_props(description: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def measured_accuracy(network: SavedNetwork) -> dict[str, Any] | None:
+def measured_accuracy(network: SavedNetwork, policy: ExitPolicy | None = None) -> dict[str, Any] | None:
     """Return the accuracy that was measured with just these weights, None if nobody did.
 
     An evaluation below ``runs/evaluate`` comes first, the newest of several; then the end of the training, which judged
-    the network in ``best``. An evaluation in which images left early is none of the answers of this file.
+    the network in ``best``, at its last exit. An evaluation with another policy of exits than the file's is none of the
+    answers of this file.
+
+    Args:
+        network: What is exported.
+        policy: By which images leave the file early.
     """
     found: list[tuple[float, dict[str, Any]]] = []
+    wanted = None if policy is None else policy.as_config()
     for path in runs_folder("evaluate").glob("*/results.json"):
         results = _read(path)
         try:
             same = results["model"]["weights_sha256"] == network.weights_sha256
             early = (results.get("early_exit") or {}).get("policy")
             of_size = results["model"]["preprocessing"] == network.preprocessing.to_pretrained_cfg()
-            if same and of_size and not early:
+            if same and of_size and early == wanted:
                 data = results["data"]
                 entry = _entry(results["figures"]["top1"], data["split"], data["name"], data["images"])
                 found.append((path.stat().st_mtime, entry))
@@ -92,7 +104,7 @@ def measured_accuracy(network: SavedNetwork) -> dict[str, Any] | None:
     if found:
         return max(found, key=lambda each: each[0])[1]
     folder = network.folder.expanduser().resolve()
-    results = _read(folder.parent / "results.json") if folder.name == "best" else {}
+    results = _read(folder.parent / "results.json") if folder.name == "best" and policy is None else {}
     for split in ("test", "validation"):
         try:
             return _entry(results[split]["top1"], split, results["data"], results[split]["total"])

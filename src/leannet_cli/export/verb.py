@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from leannet_cli.export.web import begin_page, check_web_options, finish_page
 from leannet_runtime.errors import UserError
+from leannet_runtime.formats import FORMATS
 
 if TYPE_CHECKING:
     from leannet.deploy.export import Exported, FileFormat, Preprocess
@@ -21,24 +23,25 @@ def export(
     model: Annotated[Path, typer.Argument(metavar="MODEL_FOLDER", help="Folder with config.json and weights.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="model.onnx or model.pt2 in MODEL_FOLDER by default."),
+        typer.Option("--output", "-o", metavar="FILE", help="model.onnx, model.xml ... in MODEL_FOLDER by default."),
     ] = None,
     file_format: Annotated[
         str,
         typer.Option(
             "--format",
-            help="onnx, or torch-export: a .pt2 program for normalised images. Loading a .pt2 file may run code that "
-            "lies in it: load only those that you made yourself.",
+            help="onnx; openvino: FILE.xml and, beside it, FILE.bin; torch-export: a .pt2 program; executorch: a .pte "
+            "program for phones and boards, of at most 8 images at once. The programs take normalised images. Loading "
+            "a .pt2 file may run code that lies in it: load only those that you made yourself.",
         ),
     ] = "onnx",
     preprocess: Annotated[
         str | None,
         typer.Option(
-            help="inside (default of onnx): the file takes uint8 pixels of any size, and resizes, crops and normalises "
-            "them itself. outside: it takes normalised images, and says in its metadata how they are made."
+            help="inside (default of onnx and openvino): the file takes uint8 pixels of any size, and resizes, crops "
+            "and normalises them itself. outside: it takes normalised images, and its metadata says how they are made."
         ),
     ] = None,
-    opset: Annotated[int, typer.Option(help="Version of ONNX's operators, 18 or newer.")] = 18,
+    opset: Annotated[int, typer.Option(help="With --format onnx, version of ONNX's operators, 18 or newer.")] = 18,
     check_data: Annotated[
         str | None,
         typer.Option(
@@ -48,6 +51,32 @@ def export(
         ),
     ] = None,
     check_images: Annotated[int, typer.Option(min=10, help="How many of them.")] = 200,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8",
+            help="Weights and activations of 8 bits. Several forms are tried, and each is measured against the network "
+            "on its test part (else validation); the first that loses no more than --max-drop is taken.",
+        ),
+    ] = False,
+    max_drop: Annotated[
+        float, typer.Option(min=0, max=100, help="With --int8, points of top-1 accuracy that may be lost.")
+    ] = 1.0,
+    calibration_images: Annotated[
+        int, typer.Option(min=32, help="With --int8, images of the training part from which ranges are taken.")
+    ] = 256,
+    web: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write a page into DIR that runs the network in the browser, with all that it needs: about 14 MiB and "
+            "the network. onnxruntime-web is fetched from the npm registry once.",
+        ),
+    ] = None,
+    web_runtime: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.tgz", help="The archive of onnxruntime-web, where there is no network."),
+    ] = None,
 ) -> None:
     """Export a network with its preprocessing, class names and weights into one file, and prove that file.
 
@@ -55,14 +84,24 @@ def export(
     not answer the same, no file is left and the exit code is 3.
     """
     chosen, where = _choices(file_format, preprocess)
+    check_web_options(web, web_runtime, output, chosen, where)
 
-    from leannet.deploy.export import ENDINGS, export_network
+    from leannet.deploy.export import Int8, export_network
+    from leannet.deploy.int8.outcome import DropTooLarge
     from leannet.deploy.proof import ProofFailed
+    from leannet.models import read_model_config
     from leannet_cli.console import make_console
+    from leannet_cli.export.int8_table import print_tried
     from leannet_cli.export.tables import print_export
 
-    file = output or model / f"model{ENDINGS[chosen]}"
+    file = output or (web or model) / f"model{FORMATS[chosen].ending}"
     progress = make_console(stderr=True)
+
+    def tell(step: str) -> None:
+        progress.print(f"{step} ...")
+
+    read_model_config(model)  # before anything is fetched for a page
+    runtime = None if web is None else begin_page(web, web_runtime, tell)
     try:
         exported: Exported = export_network(
             model,
@@ -72,24 +111,33 @@ def export(
             file_format=chosen,
             check_data=check_data,
             check_images=check_images,
-            on_step=lambda step: progress.print(f"{step} ..."),
+            int8=Int8(calibration_images, max_drop) if int8 else None,
+            on_step=tell,
         )
+    except DropTooLarge as failure:
+        print_tried(failure.tried, taken=False)
+        typer.echo(f"leannet: --int8 of {model}: {failure}. Nothing is written.", err=True)
+        raise typer.Exit(EXIT_CHECK_FAILED) from None
     except ProofFailed as failure:
         stays = ", and the one that was there stays as it is" if file.exists() else ""
         said = f"leannet: the file does not answer as {model} does: {failure}. It is not written{stays}."
         typer.echo(said, err=True)
         raise typer.Exit(EXIT_CHECK_FAILED) from None
+    if exported.quantised is not None:
+        print_tried(exported.quantised, taken=True)
     print_export(exported)
+    if web is not None and runtime is not None:
+        finish_page(exported, web, runtime)
 
 
 def _choices(file_format: str, preprocess: str | None) -> tuple[FileFormat, Preprocess]:
-    if file_format not in ("onnx", "torch-export"):
-        raise UserError(f"--format {file_format}", "it is neither onnx nor torch-export", "Pass one of them")
+    chosen = next((name for name in FORMATS if name == file_format), None)
+    if chosen is None:
+        raise UserError(f"--format {file_format}", "there is no such", f"Choose from {', '.join(FORMATS)}")
     if preprocess not in (None, "inside", "outside"):
         raise UserError(f"--preprocess {preprocess}", "it is neither inside nor outside", "Pass one of them")
-    if file_format == "torch-export":
-        if preprocess == "inside":
-            why = "a program of torch.export holds the network alone"
-            raise UserError("--preprocess inside with --format torch-export", why, "Pass --preprocess outside")
-        return "torch-export", "outside"
-    return "onnx", "outside" if preprocess == "outside" else "inside"
+    facts = FORMATS[chosen]
+    if preprocess == "inside" and not facts.inside:
+        why = f"{facts.called} holds the network alone"
+        raise UserError(f"--preprocess inside with --format {chosen}", why, "Pass --preprocess outside")
+    return chosen, "inside" if facts.inside and preprocess != "outside" else "outside"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import io
-import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from leannet_runtime.cores import usable_cores
 from leannet_runtime.errors import UserError
 from leannet_runtime.images import MOST_PIXELS, decode_image
 from leannet_runtime.serving.batcher import Batcher, NetworkAnswer, NetworkFailed, Row
@@ -102,7 +102,7 @@ class Pictures:
         self.batcher = batcher
         self.budget = budget
         self.label_names = label_names
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "leannet-decode")
+        self._threads = ThreadPoolExecutor(usable_cores(), "leannet-decode")
 
     def close(self) -> None:
         """Let the threads end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,19 +14,18 @@ from torch import Tensor, nn
 from leannet.measure import evaluation_mode
 from leannet_runtime import UserError
 
-__all__ = ["AnsweringNetwork", "network_graph", "network_program"]
+__all__ = ["EXAMPLES", "AnsweringNetwork", "module_graph", "network_graph", "network_program", "quiet", "refused"]
 
 OUTPUTS = ("logits", "probabilities")
 
 # With a single example image the exporters would take the number of images for a constant.
-_EXAMPLES = 2
+EXAMPLES = 2
 
 
 class AnsweringNetwork(nn.Module):
     """What an exported file computes from normalised images.
 
-    A network with exits answers at its last one. Images that leave earlier, by a policy, would be let out here, and
-    the exit they took be a third output.
+    A network with exits answers at its last one; `leannet.deploy.formats.exits_graph` lets images leave before.
 
     Args:
         network: In whatever mode; it is run for evaluation. One with Duplicate Max-pooling stays as it was trained: in
@@ -64,33 +63,67 @@ def network_graph(network: nn.Module, img_size: int, opset: int, input_name: str
     Raises:
         UserError: PyTorch cannot export this network.
     """
-    with evaluation_mode(network), _quiet(), _refused(name, "ONNX", "Try --format torch-export"):
+    with evaluation_mode(network):
+        images = torch.zeros(EXAMPLES, 3, img_size, img_size)
+        return module_graph(AnsweringNetwork(network), (images,), opset, [input_name], OUTPUTS, name)
+
+
+def module_graph(
+    module: nn.Module,
+    examples: tuple[Tensor, ...],
+    opset: int,
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    name: str,
+) -> Any:
+    """Make the ONNX graph of any module in evaluation mode, for any number of rows of its inputs.
+
+    Args:
+        module: On the CPU.
+        examples: Inputs, of at least two rows each: of a single one the exporter would take the number for a constant.
+        opset: Version of ONNX's operators.
+        input_names: What the inputs are called.
+        output_names: What the outputs are called.
+        name: What errors call the network.
+
+    Raises:
+        UserError: PyTorch cannot export it.
+    """
+    with quiet(), refused(name, "ONNX", "Try --format torch-export"):
         program = torch.onnx.export(
-            AnsweringNetwork(network),
-            (torch.zeros(_EXAMPLES, 3, img_size, img_size),),
+            module,
+            examples,
             dynamo=True,
             opset_version=opset,
-            input_names=[input_name],
-            output_names=list(OUTPUTS),
-            dynamic_shapes=_any_number(),
+            input_names=list(input_names),
+            output_names=list(output_names),
+            dynamic_shapes=_any_number(module, examples),
             external_data=False,
             verbose=False,
         )
-    assert program is not None
-    model = program.model_proto
+        assert program is not None
+        model = program.model_proto
+        # Where it finds no way for any number of rows, the exporter takes that of the examples without a word.
+        if not all(each.type.tensor_type.shape.dim[0].dim_param for each in model.graph.input):
+            raise ValueError("its code fixes the number of images")
     _remove_traces(model)
     return model
 
 
-def network_program(network: nn.Module, img_size: int, name: str) -> torch.export.ExportedProgram:
-    """Make the program of a network for any number of images; arguments and errors as for `network_graph`."""
-    with evaluation_mode(network), _quiet(), _refused(name, "torch.export", "Try --format onnx"):
-        example = (torch.zeros(_EXAMPLES, 3, img_size, img_size),)
-        return torch.export.export(AnsweringNetwork(network), example, dynamic_shapes=_any_number())
+def network_program(
+    network: nn.Module, img_size: int, name: str, most: int | None = None
+) -> torch.export.ExportedProgram:
+    """Make the program of a network for any number of images, or up to `most`; else as `network_graph`."""
+    with evaluation_mode(network), quiet(), refused(name, "torch.export", "Try --format onnx"):
+        module, example = AnsweringNetwork(network), (torch.zeros(EXAMPLES, 3, img_size, img_size),)
+        return torch.export.export(module, example, dynamic_shapes=_any_number(module, example, most))
 
 
-def _any_number() -> Any:
-    return ({0: torch.export.Dim("batch")},)
+def _any_number(module: nn.Module, examples: tuple[Tensor, ...], most: int | None = None) -> Any:
+    batch, shapes = torch.export.Dim("batch", max=most), torch.export.ShapesCollection()
+    for example in examples:
+        shapes[example] = {0: batch}
+    return shapes.dynamic_shapes(module, examples)
 
 
 def _remove_traces(model: Any) -> None:
@@ -104,7 +137,7 @@ def _remove_traces(model: Any) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporters' remarks to their developers from the user."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
@@ -120,7 +153,8 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _refused(name: str, form: str, remedy: str) -> Iterator[None]:
+def refused(name: str, form: str, remedy: str) -> Iterator[None]:
+    """Turn what an exporter raises into a `UserError` that names the network, the form and what to try."""
     try:
         yield
     except (RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,20 +10,23 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from leannet.deploy.formats.exits_graph import OUTPUTS, exits_graph
 from leannet.deploy.formats.network_graph import network_graph
 from leannet.deploy.formats.preprocessing_graph import LEAST_OPSET, preprocessing_graph
+from leannet.deploy.int8.outcome import Quantised
 from leannet.deploy.metadata import describe, metadata_props
-from leannet.deploy.proof import Proof, ProofFailed, prove
+from leannet.deploy.proof import BARS, INT8_BARS, Proof, ProofFailed, prove
 from leannet.deploy.proof_images import ProofImages
+from leannet.early_exit import ExitPolicy
 from leannet.training import SavedNetwork
 from leannet_runtime import UserError
 
-__all__ = ["check_opset", "onnx_model", "proven_onnx"]
+__all__ = ["NORMALISED", "check_opset", "onnx_model", "proven_onnx"]
 
 # What protobuf can write, less room for the metadata.
 _LARGEST = 2**31 - 2**20  # bytes
 
-_NORMALISED = "normalised"
+NORMALISED = "normalised"
 
 
 def check_opset(opset: int) -> None:
@@ -37,27 +41,41 @@ def check_opset(opset: int) -> None:
         raise UserError(f"--opset {opset}", why, f"Leave it away for {LEAST_OPSET}, which most runtimes know")
 
 
-def onnx_model(network: SavedNetwork, opset: int, preprocess: str) -> onnx.ModelProto:
+def onnx_model(
+    network: SavedNetwork,
+    opset: int,
+    preprocess: str,
+    quantise: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None,
+    policy: ExitPolicy | None = None,
+) -> onnx.ModelProto:
     """Make the whole graph, without metadata.
 
     Args:
         network: What is exported.
         opset: Version of ONNX's operators.
         preprocess: "inside" or "outside".
+        quantise: Turns the network's graph into one of 8 bits; the preprocessing stays as it is.
+        policy: By which images leave a network with exits early; without, it answers at the last one.
 
     Raises:
         UserError: The network or its preprocessing cannot be exported, or is too large for one file.
     """
     size, inside = network.preprocessing.img_size, preprocess == "inside"
     if inside:  # first, for it refuses at once what it cannot do
-        before = preprocessing_graph(network.preprocessing, opset, _NORMALISED)
-    model = network_graph(network.model, size, opset, _NORMALISED if inside else "image", network.architecture)
+        before = preprocessing_graph(network.preprocessing, opset, NORMALISED)
+    given, name = NORMALISED if inside else "image", network.architecture
+    if policy is None:
+        model = network_graph(network.model, size, opset, given, name)
+    else:
+        model = exits_graph(network.model, policy, size, opset, given, name)
     if model.ByteSize() > _LARGEST:
         why = f"its weights take {model.ByteSize() / 2**30:.1f} GiB, and an ONNX file holds 2"
         raise UserError(f"cannot export {network.architecture}", why, "Pass --format torch-export")
+    if quantise is not None:
+        model = quantise(model)
     if inside:
         before.ir_version = model.ir_version
-        model = onnx.compose.merge_models(before, model, io_map=[(_NORMALISED, _NORMALISED)])
+        model = onnx.compose.merge_models(before, model, io_map=[(NORMALISED, NORMALISED)])
         del model.opset_import[1:]  # there is one of each part, and they are the same
     model.graph.name, model.producer_name = network.architecture, "leannet"
     onnx.checker.check_model(model, full_check=True)
@@ -65,7 +83,12 @@ def onnx_model(network: SavedNetwork, opset: int, preprocess: str) -> onnx.Model
 
 
 def proven_onnx(
-    model: onnx.ModelProto, network: SavedNetwork, preprocess: str, chosen: ProofImages
+    model: onnx.ModelProto,
+    network: SavedNetwork,
+    preprocess: str,
+    chosen: ProofImages,
+    quantised: Quantised | None = None,
+    policy: ExitPolicy | None = None,
 ) -> tuple[bytes, Proof, dict[str, Any]]:
     """Prove a graph, and return the content of the file, the proof, and what the file says of itself.
 
@@ -74,27 +97,31 @@ def proven_onnx(
         network: What it was made from.
         preprocess: "inside" or "outside".
         chosen: On what it is proven.
+        quantised: How it was made one of 8 bits, if it was.
+        policy: By which images leave it early.
 
     Raises:
         ProofFailed: It does not answer as the network does.
     """
-    session = _session(model)
+    session, names = _session(model), OUTPUTS[:2] if policy is None else OUTPUTS
 
-    def run(batch: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        logits, probabilities = session.run(["logits", "probabilities"], {"image": batch})
-        return logits, probabilities
+    def run(batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        return tuple(session.run(names, {"image": batch}))
 
     prepare = None
     if preprocess == "inside":
         pixels = _session(_first_nodes(model))
 
         def prepare(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-            prepared: NDArray[np.float32] = pixels.run([_NORMALISED], {"image": batch})[0]
+            prepared: NDArray[np.float32] = pixels.run([NORMALISED], {"image": batch})[0]
             return prepared
 
     runtime = f"onnxruntime {onnxruntime.__version__}"
-    proof = prove(run, network.model, network.preprocessing, chosen, runtime, prepare)
-    description = describe(network, preprocess, proof.record())
+    bars = BARS if quantised is None else INT8_BARS
+    proof = prove(run, network.model, network.preprocessing, chosen, runtime, prepare, bars, policy)
+    description = describe(network, preprocess, proof.record(), policy)
+    if quantised is not None:
+        description |= {"int8": quantised.record(), "accuracy": quantised.accuracy()}
     onnx.helper.set_model_props(model, metadata_props(description))
     # What is written differs from what was proven by its metadata: it must open, and answer the same.
     finished, image = _session(model), np.asarray(chosen.images[0])[None]
@@ -113,12 +140,12 @@ def _first_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
     first = onnx.ModelProto()
     first.CopyFrom(model)
     outputs = [name for node in model.graph.node for name in node.output]
-    del first.graph.node[outputs.index(_NORMALISED) + 1 :]
+    del first.graph.node[outputs.index(NORMALISED) + 1 :]
     used = {name for node in first.graph.node for name in node.input}
     kept = [weight for weight in first.graph.initializer if weight.name in used]
     del first.graph.initializer[:], first.graph.output[:], first.graph.value_info[:]
     first.graph.initializer.extend(kept)
-    first.graph.output.append(onnx.helper.make_tensor_value_info(_NORMALISED, onnx.TensorProto.FLOAT, [None] * 4))
+    first.graph.output.append(onnx.helper.make_tensor_value_info(NORMALISED, onnx.TensorProto.FLOAT, [None] * 4))
     return first
 
 

@@ -1,0 +1,90 @@
+"""The program of ExecuTorch: the network alone, compiled for XNNPACK, for CPUs of phones and boards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from executorch.exir import to_edge_transform_and_lower
+from executorch.runtime import Runtime
+from numpy.typing import NDArray
+
+from leannet.deploy.formats.network_graph import network_program, quiet, refused
+from leannet.deploy.metadata import describe, metadata_props
+from leannet.deploy.proof import Proof, ProofFailed, prove
+from leannet.deploy.proof_images import ProofImages
+from leannet.training import SavedNetwork
+
+__all__ = ["MOST_IMAGES", "executorch_program", "proven_executorch"]
+
+MOST_IMAGES = 8
+"""In a batch: the memory of a program is laid out beforehand, and the proof needs batches of seven."""
+
+
+def executorch_program(network: SavedNetwork) -> torch.export.ExportedProgram:
+    """Make the program of torch.export that is compiled.
+
+    Args:
+        network: What is exported.
+
+    Raises:
+        UserError: PyTorch cannot export this network.
+    """
+    return network_program(network.model, network.preprocessing.img_size, network.architecture, MOST_IMAGES)
+
+
+def proven_executorch(
+    program: torch.export.ExportedProgram, network: SavedNetwork, chosen: ProofImages
+) -> tuple[bytes, Proof, dict[str, Any]]:
+    """Compile a program, prove it, and return the content of the file, the proof and the metadata.
+
+    Each entry of the metadata is a method of the file that takes nothing and returns its text::
+
+        Runtime.get().load_program(path).load_method("leannet").execute([])
+
+    Args:
+        program: Takes normalised images.
+        network: What it was made from.
+        chosen: On what it is proven.
+
+    Raises:
+        UserError: ExecuTorch cannot compile this network.
+        ProofFailed: It does not answer as the network does.
+    """
+    answer = _runner(_content(program, network.architecture, {}))
+    proof = prove(answer, network.model, network.preprocessing, chosen, f"executorch {_version()}")
+    description = describe(network, "outside", proof.record())
+    content = _content(program, network.architecture, metadata_props(description))
+    # It was compiled once more, with the metadata: it must open, and answer the same.
+    images = network.preprocessing.normalise(network.preprocessing.pixels(chosen.images[0]))[None]
+    if not np.array_equal(_runner(content)(images)[0], answer(images)[0]):
+        raise ProofFailed("with its metadata the file answers something else")
+    return content, proof, description
+
+
+def _content(program: torch.export.ExportedProgram, name: str, metadata: dict[str, str]) -> bytes:
+    with quiet(), refused(name, "ExecuTorch", "Try --format onnx"):
+        methods: dict[str, Any] = dict(metadata)
+        lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()], constant_methods=methods)
+        content: bytes = lowered.to_executorch().buffer
+    return content
+
+
+def _runner(content: bytes) -> Any:
+    program = Runtime.get().load_program(content)
+    # The method reads the bytes of the program without keeping them, so `run` holds both.
+    kept = program.load_method("forward"), program
+
+    def run(batch: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
+        # What it returns lies in its own memory, which the next batch takes.
+        return tuple(found.numpy().copy() for found in kept[0].execute([torch.from_numpy(batch)]))
+
+    return run
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("executorch")
