@@ -83,7 +83,7 @@ def test_no_records_are_answered_with_the_trainings_that_make_them(tmp_path):
             "cannot reproduce figure 2 of emgnet: it is not known how. Known: emgnet --fig",
         ),
         (["cse", "--figure", 3], "cannot reproduce figure 3 of cse: "),
-        (["emgnet"], "nothing to reproduce: no figure is named. Pass --figure 3, say."),
+        (["emgnet"], "no records in results/emgnet_cifar10: no such folder. "),  # its only figure is meant
     ],
 )
 def test_unknown_papers_and_figures(arguments, words):

@@ -85,12 +85,15 @@ def test_confirmed_where_the_interval_lies_above_0_at_every_exit(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("third", "reason"),
-    [(6950, "the interval includes 0 at exit 3 (seed 0)"), (7400, "the interval lies below 0 at exit 3 (seed 0)")],
+    ("third", "word", "reason"),
+    [
+        (6950, "not confirmed", "the interval includes 0 at exit 3 (seed 0)"),
+        (7400, "contradicted", "the interval lies below 0 at exit 3 (seed 0)"),
+    ],
 )
-def test_not_confirmed_where_one_exit_does_not_hold(tmp_path, third, reason):
+def test_not_confirmed_where_one_exit_does_not_hold(tmp_path, third, word, reason):
     verdict = verdicts(with_results(tmp_path, scanresnet56_cifar=(5000, 6600, third, 6900)))["scanresnet56_cifar"]
-    assert (verdict.word, verdict.reason) == ("not confirmed", reason)
+    assert (verdict.word, verdict.reason) == (word, reason)
     assert [comparison.holds for comparison in verdict.comparisons] == [True, True, False]
 
 

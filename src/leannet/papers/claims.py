@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from importlib import resources
 from typing import Any
 
@@ -23,26 +23,33 @@ class Claim:
     where: str
     """Where the paper makes it."""
     quantity: str
-    """What differs: "top1" or "macs"."""
+    """What differs: "top1", "params", "macs", "cpu_ms" or "gpu_ms"."""
     unit: str
-    """Of the difference: "points" of accuracy, or "%" of the other network's MACs."""
+    """Of the difference: "points" of accuracy, or "%" of what the other network has or takes."""
     printed: tuple[float, ...]
     """By how much `network` lies above `against`: one number, the two ends of a range, or nothing."""
     compared: str
-    """How exits are paired: "same_exits", or "nearest_macs" with a network that has no exits."""
+    """How exits are paired: "same_exits", or "nearest_macs" with a network that has no exits; "networks" if both have
+    none; "scaling" if the times of all networks of a table are held against their MACs."""
     network: str
-    """Name of the network that is claimed to be better."""
+    """Name of the network that is claimed to be better; of "scaling" the table."""
     against: str
     """Name of the other one."""
     datasets: tuple[str, ...]
-    """The data sets on which it is claimed."""
+    """The data sets on which it is claimed; of counts and times, those whose sizes and classes the networks have."""
+    side: str = "above"
+    """Where `network` is claimed to lie: "above" or "below" the other, or "not_below" by more than `margin`."""
+    margin: float = 0.0
+    """How much less still counts as not less, in the unit of the claim; decided where the paper has words only."""
 
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
-    "quantity": ("top1", "macs"),
+    "quantity": ("top1", "params", "macs", "cpu_ms", "gpu_ms"),
     "unit": ("points", "%"),
-    "compared": ("same_exits", "nearest_macs"),
+    "compared": ("same_exits", "nearest_macs", "networks", "scaling"),
+    "side": ("above", "below", "not_below"),
 }
+_DEFAULTS: Mapping[str, Any] = {field.name: field.default for field in fields(Claim) if field.default is not MISSING}
 
 
 def load_claims(identifier: str) -> tuple[Claim, ...]:
@@ -76,9 +83,10 @@ def parse_claims(rows: list[Any], file: str) -> tuple[Claim, ...]:
 
 def _claim(row: Any, where: str) -> Claim:
     names = [field.name for field in fields(Claim)]
-    if not isinstance(row, dict) or set(row) != set(names):
+    if not isinstance(row, dict) or set({**_DEFAULTS, **row}) != set(names):
         found = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
         raise ValueError(f"{where}: a claim has the fields {', '.join(names)}; found {found}")
+    row = {**_DEFAULTS, **row}
     for name, known in _CHOICES.items():
         if row[name] not in known:
             raise ValueError(f"{where}: unknown {name} '{row[name]}' (known: {', '.join(known)})")
@@ -88,5 +96,7 @@ def _claim(row: Any, where: str) -> Claim:
         raise ValueError(f"{where}: 'printed' is a list of one number, of two in order, or empty; found {printed}")
     if not isinstance(row["datasets"], list) or not row["datasets"]:
         raise ValueError(f"{where}: 'datasets' is a list of names; found {row['datasets']}")
+    if type(row["margin"]) not in (int, float) or row["margin"] < 0:
+        raise ValueError(f"{where}: 'margin' is a number from 0 on; found {row['margin']}")
     lists = {"printed": tuple(map(float, printed)), "datasets": tuple(row["datasets"])}
     return Claim(**{**row, **lists})

@@ -9,9 +9,9 @@ from leannet.papers.reproduce import RULE, Reproduction, Verdict
 from leannet.papers.reproduce.page import CAPTION
 from leannet.papers.reproduce.words import HEADINGS, claim_text, comparison_text, plotted_text, row_cells
 
-__all__ = ["print_reproduction"]
+__all__ = ["print_reproduction", "print_verdict"]
 
-COLOURS = {"confirmed": "green", "not confirmed": "red"}
+COLOURS = {"confirmed": "green", "contradicted": "red"}
 
 
 def print_reproduction(console: Console, reproduction: Reproduction) -> None:
@@ -28,13 +28,14 @@ def print_reproduction(console: Console, reproduction: Reproduction) -> None:
     console.print(table)
     console.print(f"\n{CAPTION}")
     for verdict in reproduction.verdicts:
-        _print_verdict(console, verdict)
+        print_verdict(console, verdict)
     console.print(f"\nRule: {RULE}")
     for note in reproduction.notes:
         console.print(note, style="yellow")
 
 
-def _print_verdict(console: Console, verdict: Verdict) -> None:
+def print_verdict(console: Console, verdict: Verdict) -> None:
+    """Print a claim with what ours say and what becomes of it."""
     console.print(f"\n{claim_text(verdict)}", style="bold")
     if plotted := plotted_text(verdict):
         console.print(f"  published points: {plotted}")

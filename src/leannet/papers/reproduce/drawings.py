@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from leannet.papers.published import load_paper
 from leannet_runtime import UserError
@@ -13,7 +14,13 @@ from leannet_runtime import UserError
 __all__ = ["DRAWINGS", "Drawing", "dataset_title", "find_drawing"]
 
 
-_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
+_TITLES = {
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "imagenet": "ImageNet",
+    "imagenet100": "ImageNet100",
+    "imagenette": "Imagenette",
+}
 
 
 def dataset_title(dataset: str) -> str:
@@ -55,6 +62,9 @@ class Drawing:
 
     budget_source: str
     """Where the number of epochs in the recipes comes from."""
+
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the recipes that a budget changes."""
 
     @property
     def dataset_title(self) -> str:

@@ -16,7 +16,7 @@ from leannet.training import environment
 from leannet_runtime import UserError
 from leannet_runtime.files import make_folder, write_json, write_text
 
-__all__ = ["begin_folder", "write_reproduction"]
+__all__ = ["begin_folder", "claim_record", "write_reproduction"]
 
 CLAIMS = "claims.json"
 
@@ -92,7 +92,7 @@ def _claims(reproduction: Reproduction, command: str) -> dict[str, Any]:
         "published": reproduction.reading_error,
         "ours": reproduction.budget,
         "rule": RULE,
-        "claims": [_claim(verdict) for verdict in reproduction.verdicts],
+        "claims": [claim_record(verdict) for verdict in reproduction.verdicts],
         "records": [
             {
                 "folder": str(record.folder),
@@ -111,7 +111,8 @@ def _claims(reproduction: Reproduction, command: str) -> dict[str, Any]:
     }
 
 
-def _claim(verdict: Verdict) -> dict[str, Any]:
+def claim_record(verdict: Verdict) -> dict[str, Any]:
+    """Return a claim with what becomes of it, for JSON."""
     claim = verdict.claim
     return {
         "says": claim.says,

@@ -15,7 +15,16 @@ from leannet.papers.reproduce.reproduction import Reproduction
 from leannet.papers.reproduce.verdicts import RULE, Verdict
 from leannet.papers.reproduce.words import HEADINGS, claim_text, comparison_text, plotted_text, row_cells
 
-__all__ = ["CAPTION", "write_page"]
+__all__ = [
+    "CAPTION",
+    "claim_section",
+    "heads",
+    "html_list",
+    "html_rows",
+    "record_cells",
+    "record_headings",
+    "write_page",
+]
 
 CAPTION = (
     "MACs of a network with gates are their mean on the test images. Those of an ensemble are those of the last exit: "
@@ -47,22 +56,29 @@ def write_page(reproduction: Reproduction, picture: str, command: str) -> str:
         reading=escape(reproduction.reading_error),
         picture=inline_svg(picture, f"{title}: accuracy over MACs, also in the table below"),
         caption=escape(CAPTION),
-        headings=_heads(HEADINGS),
-        rows=_rows(rows),
-        claims="\n".join(map(_claim, reproduction.verdicts)),
+        headings=heads(HEADINGS),
+        rows=html_rows(rows),
+        claims="\n".join(map(claim_section, reproduction.verdicts)),
         rule=escape(RULE),
         command=escape(command),
-        record_headings=_heads(_RECORD_HEADINGS),
-        records=_rows(map(_record_cells, reproduction.records)),
-        notes=_list(reproduction.notes),
+        record_headings=heads(_RECORD_HEADINGS),
+        records=html_rows(map(record_cells, reproduction.records)),
+        notes=html_list(reproduction.notes),
     )
 
 
-def _heads(names: Iterable[str]) -> str:
+def record_headings() -> tuple[str, ...]:
+    """Return the headings under which `record_cells` stand."""
+    return _RECORD_HEADINGS
+
+
+def heads(names: Iterable[str]) -> str:
+    """Return the cells of the head of a table."""
     return "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
 
 
-def _rows(rows: Iterable[Sequence[str]]) -> str:
+def html_rows(rows: Iterable[Sequence[str]]) -> str:
+    """Return the rows of a table, each headed by its first cell."""
     lines = []
     for first, *rest in rows:
         cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
@@ -70,20 +86,23 @@ def _rows(rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def _list(items: Sequence[str]) -> str:
+def html_list(items: Sequence[str]) -> str:
+    """Return a list; nothing if it is empty."""
     return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>" if items else ""
 
 
-def _claim(verdict: Verdict) -> str:
+def claim_section(verdict: Verdict) -> str:
+    """Return a claim with what becomes of it."""
     plotted = plotted_text(verdict)
     lines = [f"<h3>{escape(claim_text(verdict))}</h3>"]
     lines += [f"<p>The published points: {escape(plotted)}</p>"] if plotted else []
-    lines.append(_list([f"ours, {comparison_text(verdict, found)}" for found in verdict.comparisons]))
+    lines.append(html_list([f"ours, {comparison_text(verdict, found)}" for found in verdict.comparisons]))
     lines.append(f"<p><strong>{escape(verdict.word)}</strong>: {escape(verdict.reason)}</p>")
     return f'<section class="claim">{"".join(lines)}</section>'
 
 
-def _record_cells(record: TrainingRecord) -> tuple[str, ...]:
+def record_cells(record: TrainingRecord) -> tuple[str, ...]:
+    """Return what a reader must know of a training."""
     described: dict[str, Any] = record.environment
     return (
         record.network,

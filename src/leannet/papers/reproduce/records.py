@@ -16,7 +16,7 @@ from leannet.papers.reproduce.drawings import Drawing
 from leannet.training import Recipe
 from leannet_runtime import UserError
 
-__all__ = ["ENSEMBLE", "Exit", "Point", "TrainingRecord", "read_records"]
+__all__ = ["ENSEMBLE", "Exit", "Point", "TrainingRecord", "read_record", "read_records"]
 
 Exit = int | str | None
 """An exit from 1 on, `ENSEMBLE`, or None of a network without exits."""
@@ -114,6 +114,20 @@ def read_records(
     _check_one_each(records)
     order = list(exits)
     return sorted(records, key=lambda record: (order.index(record.network), record.seed)), notes
+
+
+def read_record(run: Path, exits: list[Exit]) -> TrainingRecord:
+    """Read the folder of one finished training.
+
+    Args:
+        run: The run folder.
+        exits: Which exits its network has; ``[None]`` if it has none.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    arguments = _read(run / "args.yaml", yaml.safe_load)
+    return _record(run, arguments, _read(run / "environment.json", json.loads), exits)
 
 
 def _record(run: Path, arguments: dict[str, Any], environment: dict[str, Any], exits: list[Exit]) -> TrainingRecord:

@@ -43,7 +43,7 @@ def deviations(record: TrainingRecord, drawing: Drawing) -> tuple[str, ...]:
     Returns:
         A text for each field, as "lr is 0.2 instead of 0.1".
     """
-    expected = load_recipe(drawing.recipes[record.network]).override(img_size=drawing.img_size)
+    expected = load_recipe(drawing.recipes[record.network]).override(img_size=drawing.img_size, **drawing.changes)
     free = set(FREE_FIELDS)
     if None in record.points:
         free.update(FREE_OF_SINGLE_NETWORKS)

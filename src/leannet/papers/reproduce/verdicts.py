@@ -21,18 +21,32 @@ from leannet.papers.reproduce.records import TrainingRecord
 from leannet.papers.reproduce.terms import FREE_FIELDS, FREE_OF_SINGLE_NETWORKS, FREE_OF_SUMMED_LOSSES, deviation
 from leannet.training import load_recipe
 
-__all__ = ["RULE", "Comparison", "Verdict", "judge_claim"]
+__all__ = [
+    "CONFIRMED",
+    "CONTRADICTED",
+    "ENOUGH",
+    "FAILS_FOR_OURS",
+    "HOLDS_FOR_OURS",
+    "NOT_AT_THIS_BUDGET",
+    "NOT_CONFIRMED",
+    "NOT_TESTABLE",
+    "RULE",
+    "Comparison",
+    "Verdict",
+    "judge_claim",
+]
 
 ENOUGH = 0.5
 """Share of the recipe's image presentations (epochs times images) from which a training can decide a claim."""
 
-CONFIRMED, NOT_CONFIRMED = "confirmed", "not confirmed"
+CONFIRMED, NOT_CONFIRMED, CONTRADICTED = "confirmed", "not confirmed", "contradicted"
 HOLDS_FOR_OURS, FAILS_FOR_OURS = "holds for our layouts", "does not hold for our layouts"
 NOT_TESTABLE, NOT_AT_THIS_BUDGET = "not testable", "not testable at this budget"
 
 RULE = (
     "A claim about accuracy is confirmed if, for every seed with which both networks were trained and at every exit, "
-    "the 95 % interval of the difference lies wholly on the claimed side of 0; else it is not confirmed. Seeds that "
+    "the 95 % interval of the difference lies wholly on the claimed side of 0; it is contradicted if one of them lies "
+    "wholly on the other side; else it is not confirmed. Seeds that "
     "only one of them has do not count, and are named. The interval is Newcombe's hybrid score interval "
     "of two independent shares, from their Wilson intervals: on the same test images it is rather too wide, and it "
     "knows nothing of the chance in training, which only more seeds show. The size is shown and not judged, for the "
@@ -50,7 +64,18 @@ RULE = (
     "through: then what came out at this budget is told beside it. Fields of a recipe that are free: "
     f"{', '.join(FREE_FIELDS)}; where exits learn by the sum of their losses {', '.join(FREE_OF_SUMMED_LOSSES)}; and "
     f"of networks without exits {', '.join(FREE_OF_SINGLE_NETWORKS)}. All others are compared, at the size of image "
-    "and crop that is used."
+    "and crop that is used. "
+    "In a table the seeds of a network are put together: their mean, and an interval that squares and adds (Zou and "
+    "Donner 2008) Student's interval of the mean over seeds, for chance in training, and Wilson's of the mean share, "
+    "for the choice of test images; of one seed Wilson's alone. Two networks are compared by squaring and adding once "
+    "more, which on the same test images is rather too wide. A claim of not losing more than a margin is confirmed if "
+    "the interval lies wholly above minus the margin, and contradicted if it lies wholly below. A claim about "
+    "parameters or MACs of networks without exits needs no training: it is confirmed if ours lie on the claimed side, "
+    "by at least the printed share in its printed places, and contradicted if not; if one of the two counts is not "
+    "the printed one, it is said of our layouts only. A claim about time is confirmed or contradicted if the 95 % "
+    "bootstrap interval of the ratio, measured in turns on one machine, lies wholly on one side of 1; how large the "
+    "ratio is belongs to the machine and is not judged. A claim about time on a GPU is not testable without one; the "
+    "time on the CPU is then told beside it."
 )
 
 
@@ -67,8 +92,8 @@ class Verdict:
     """Least and greatest difference between the published points at the exits that the claim compares."""
 
     word: str
-    """One of: confirmed, not confirmed, holds for our layouts, does not hold for our layouts, not testable, not
-    testable at this budget."""
+    """One of: confirmed, not confirmed, contradicted, holds for our layouts, does not hold for our layouts, not
+    testable, not testable at this budget."""
 
     reason: str
     """Why, in a sentence; of trainings, with their seeds."""
@@ -96,7 +121,7 @@ def judge_claim(claim: Claim, dataset: str, drawing: Drawing, records: Sequence[
         saves = "at least the printed share at every exit" if _hold(comparisons) else "less than printed at some exit"
         reason = f"counted of our layouts, for the paper does not print its own: it saves {saves}"
         others = other_than_plotted(counts, dataset)
-        return verdict(_word(comparisons, others), reason + _not_plotted(others), comparisons)
+        return verdict(_word(comparisons, others, accuracy=False), reason + _not_plotted(others), comparisons)
     if dataset != drawing.dataset:
         return verdict(NOT_TESTABLE, f"the records are of trainings on {drawing.dataset_title}")
     return _judge_trainings(claim, drawing, records, verdict)
@@ -127,7 +152,7 @@ def _judge_trainings(
     of_seeds = "; ".join((f"seed{'s' * (len(seeds) > 1)} {' and '.join(map(str, seeds))}", *alone))
     finding = f"{_finding(comparisons)} ({of_seeds}){_not_plotted(others)}"
     if not (short := _too_short(claim, drawing, [record for pair in pairs for record in pair])):
-        return verdict(_word(comparisons, others), finding, comparisons)
+        return verdict(_word(comparisons, others, accuracy=True), finding, comparisons)
     holds = "it holds" if _hold(comparisons) else "it does not hold"
     return verdict(NOT_AT_THIS_BUDGET, f"{short}. At this budget {holds}: {finding}", comparisons)
 
@@ -182,10 +207,13 @@ def _too_short(claim: Claim, drawing: Drawing, records: Sequence[TrainingRecord]
     )
 
 
-def _word(comparisons: Sequence[Comparison], other_counts: Sequence[str]) -> str:
+def _word(comparisons: Sequence[Comparison], other_counts: Sequence[str], accuracy: bool) -> str:
     if other_counts:
         return HOLDS_FOR_OURS if _hold(comparisons) else FAILS_FOR_OURS
-    return CONFIRMED if _hold(comparisons) else NOT_CONFIRMED
+    if _hold(comparisons):
+        return CONFIRMED
+    contrary = accuracy and any(found.holds is False and found.high < 0 for found in comparisons)
+    return CONTRADICTED if contrary else NOT_CONFIRMED
 
 
 def _hold(comparisons: Sequence[Comparison]) -> bool:

@@ -1,0 +1,120 @@
+"""The files of reproduced tables: CSV, JSON and one page."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from leannet.papers.published import load_paper
+from leannet.papers.reproduce.files import claim_record
+from leannet.papers.reproduce.page import claim_section, heads, html_list, html_rows, record_cells, record_headings
+from leannet.papers.reproduce.verdicts import RULE, Verdict
+from leannet.papers.tables.evidence import Evidence
+from leannet.papers.tables.rows import TableRow
+from leannet.papers.tables.words import cells, headings, notes, trained_text
+from leannet.training import environment
+from leannet_runtime.files import make_folder, write_csv, write_json, write_text
+
+__all__ = ["write_tables"]
+
+COLUMNS = (
+    *("table", "network", "dataset", "img_size"),
+    *("published_params", "params", "published_macs", "macs"),
+    *("published_top1", "top1", "low", "high", "difference", "same_data"),
+    *("published_cpu_ms", "published_cpu_ratio", "cpu_ratio", "cpu_ratio_low", "cpu_ratio_high"),
+    *("published_gpu_ms", "published_gpu_ratio", "gpu_ratio", "gpu_ratio_low", "gpu_ratio_high"),
+)
+
+
+def write_tables(
+    evidence: Evidence,
+    tables: Mapping[str, Sequence[TableRow]],
+    verdicts: Sequence[Verdict],
+    folder: Path,
+    command: str,
+) -> tuple[str, ...]:
+    """Write the tables and claims.
+
+    Args:
+        evidence: What they are made from.
+        tables: Rows by table.
+        verdicts: Of the claims.
+        folder: Where.
+        command: With which it was made.
+
+    Returns:
+        The names of the files.
+
+    Raises:
+        UserError: A file cannot be written.
+    """
+    make_folder(folder)
+    rows = [row for found in tables.values() for row in found]
+    write_csv(folder / "tables.csv", COLUMNS, map(_line, rows))
+    write_text(folder / "tables.html", _page(evidence, tables, verdicts, command))
+    content = {
+        "paper": evidence.experiment.paper,
+        "budget": evidence.budget.as_dict(),
+        "dataset": evidence.dataset,
+        "data": evidence.data,
+        "ours": trained_text(evidence),
+        "tables": {table: [dataclasses.asdict(row) for row in found] for table, found in tables.items()},
+        "notes": {table: list(notes(evidence, found)) for table, found in tables.items()},
+        "rule": RULE,
+        "claims": [claim_record(verdict) for verdict in verdicts],
+        "environment": {**environment(), "command": command},
+    }
+    write_json(folder / "tables.json", content)
+    return ("tables.html", "tables.csv", "tables.json")
+
+
+def _line(row: TableRow) -> list[Any]:
+    def printed(*names: str) -> Any:
+        return next((f"{row.published[name].value:.10g}" for name in names if name in row.published), "")
+
+    top1 = row.top1
+    ours = ["", "", ""] if top1 is None else [f"{value:.4f}" for value in (top1.value, top1.low, top1.high)]
+    line = [row.table, row.network, row.dataset or "", row.img_size]
+    line += [printed("params"), row.params, printed("macs"), row.macs, printed("top1"), *ours]
+    line += ["" if row.difference is None else f"{row.difference:.4f}", int(row.same_data)]
+    for names, device in ((("cpu_ms",), "cpu"), (("gpu_ms", "gpu1_ms"), "cuda")):
+        multiple = next((row.published_ratio[name] for name in names if name in row.published_ratio), None)
+        ratio = row.ratio.get(device)
+        line += [printed(*names), "" if multiple is None else f"{multiple:.6g}"]
+        line += ["", "", ""] if ratio is None else [f"{value:.6g}" for value in (ratio.value, ratio.low, ratio.high)]
+    return line
+
+
+def _page(
+    evidence: Evidence, tables: Mapping[str, Sequence[TableRow]], verdicts: Sequence[Verdict], command: str
+) -> str:
+    paper = load_paper(evidence.experiment.paper)
+    records = [record for found in evidence.records.values() for record in found]
+    template = Template((resources.files(__package__) / "page.html").read_text(encoding="utf-8"))
+    style = (resources.files("leannet.papers.reproduce") / "page.html").read_text(encoding="utf-8")
+    return template.substitute(
+        title=escape(f"{paper.identifier}, reproduced"),
+        style=style.partition("<style>")[2].partition("</style>")[0],
+        paper=escape(f"{', '.join(paper.authors)}: {paper.title}. {paper.affiliation}."),
+        ours=escape(trained_text(evidence)),
+        tables="\n".join(_section(evidence, table, rows) for table, rows in tables.items()),
+        claims="\n".join(map(claim_section, verdicts)),
+        rule=escape(RULE),
+        command=escape(command),
+        record_headings=heads(record_headings()),
+        records=html_rows(map(record_cells, records)),
+    )
+
+
+def _section(evidence: Evidence, table: str, rows: Sequence[TableRow]) -> str:
+    body: Iterable[Sequence[str]] = (cells(row, rows) for row in rows)
+    return (
+        f'<h2>{escape(table)}</h2><div class="table" tabindex="0" role="region" aria-label="{escape(table)}"><table>'
+        f"<thead><tr>{heads(headings(rows))}</tr></thead><tbody>{html_rows(body)}</tbody></table></div>"
+        f"{html_list(notes(evidence, rows))}"
+    )

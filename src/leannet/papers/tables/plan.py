@@ -1,0 +1,85 @@
+"""What is still to be trained, and how long that will take: told before it is spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from leannet.papers.tables.budget import Budget
+from leannet.papers.tables.experiment import DATASETS, Experiment
+from leannet.training import Recipe, load_recipe
+
+__all__ = ["Plan", "Step", "make_plan"]
+
+JUDGED_FASTER = 3
+"""About so much faster than it is trained, an image is judged."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training."""
+
+    network: str
+    seed: int
+    folder: Path
+    recipe: Recipe
+    seconds: float
+    """About how long it takes on 2 cores at 32 pixels."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether its record is there; it is written last."""
+        return (self.folder / "results.json").is_file()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All trainings of a reproduction, seed by seed."""
+
+    experiment: Experiment
+    budget: Budget
+    folder: Path
+    steps: tuple[Step, ...]
+
+    @property
+    def left(self) -> tuple[Step, ...]:
+        """The trainings without a record."""
+        return tuple(step for step in self.steps if not step.finished)
+
+    @property
+    def hours(self) -> float:
+        """About how long those take."""
+        return sum(step.seconds for step in self.left) / 3600
+
+    def sentence(self) -> str:
+        """Say it in words."""
+        left, budget = len(self.left), self.budget
+        recipe = self.steps[0].recipe
+        images = "all" if budget.train_images is None else f"{budget.train_images:,}"
+        return (
+            f"{self.experiment.paper}, budget {budget.name}: {len(self.steps)} trainings "
+            f"({len(self.experiment.networks)} networks, {len(budget.seeds)} seed{'s' * (len(budget.seeds) > 1)}, "
+            f"{recipe.epochs} epoch{'s' * (recipe.epochs != 1)} of {images} images), "
+            f"{left} to do, about {self.hours:.1f} h on 2 cores at 32 px"
+        )
+
+
+def make_plan(experiment: Experiment, budget: Budget, folder: Path) -> Plan:
+    """Plan the trainings of a reproduction.
+
+    Args:
+        experiment: What is run for the paper.
+        budget: How much of it.
+        folder: The records of ours lie in ``NETWORK/seed-N`` below it.
+    """
+    usual = DATASETS["cifar10"]
+    images, judged = budget.train_images or usual["train"], budget.test_images or usual["held_out"]
+    steps = []
+    for seed in budget.seeds:
+        for network, name in experiment.recipes.items():
+            recipe = load_recipe(name)
+            recipe = recipe.override(**budget.changes(recipe))
+            seconds = (recipe.epochs * images + judged / JUDGED_FASTER) / experiment.images_per_second[network]
+            place = folder / network.replace("/", "_") / f"seed-{seed}"
+            steps.append(Step(network, seed, place, recipe, seconds))
+    return Plan(experiment, budget, folder, tuple(steps))
