@@ -1,13 +1,14 @@
-"""One page that says everything and needs nothing else: no network, no script."""
+"""One page that says everything and loads nothing from elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from importlib import resources
-from string import Template
 from typing import Any
 
+from markupsafe import Markup
+
+from leannet.page import page_html, page_templates
 from leannet.papers.published import load_paper
 from leannet.papers.reproduce.picture import inline_svg
 from leannet.papers.reproduce.records import TrainingRecord
@@ -15,16 +16,7 @@ from leannet.papers.reproduce.reproduction import Reproduction
 from leannet.papers.reproduce.verdicts import RULE, Verdict
 from leannet.papers.reproduce.words import HEADINGS, claim_text, comparison_text, plotted_text, row_cells
 
-__all__ = [
-    "CAPTION",
-    "claim_section",
-    "heads",
-    "html_list",
-    "html_rows",
-    "record_cells",
-    "record_headings",
-    "write_page",
-]
+__all__ = ["CAPTION", "html_list", "html_table", "reproduction_page", "write_page"]
 
 CAPTION = (
     "MACs of a network with gates are their mean on the test images. Those of an ensemble are those of the last exit: "
@@ -35,7 +27,7 @@ _RECORD_HEADINGS = ("network", "seed", "trained", "tested on", "machine", "torch
 
 
 def write_page(reproduction: Reproduction, picture: str, command: str) -> str:
-    """Write the page.
+    """Write the page of a figure.
 
     Args:
         reproduction: What it tells.
@@ -45,45 +37,90 @@ def write_page(reproduction: Reproduction, picture: str, command: str) -> str:
     Returns:
         HTML, the same for the same arguments.
     """
-    drawing, paper = reproduction.drawing, load_paper(reproduction.drawing.paper)
-    title = escape(f"{drawing.paper}, figure {drawing.number}, reproduced on {drawing.dataset_title}")
+    drawing = reproduction.drawing
+    title = f"{drawing.paper}, figure {drawing.number}, reproduced on {drawing.dataset_title}"
     rows = [row_cells(row, drawing.names[row.network]) for row in reproduction.rows]
-    template = Template((resources.files(__package__) / "page.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        title=title,
-        paper=escape(f"{', '.join(paper.authors)}: {paper.title}. {paper.affiliation}."),
-        budget=escape(reproduction.budget),
-        reading=escape(reproduction.reading_error),
-        picture=inline_svg(picture, f"{title}: accuracy over MACs, also in the table below"),
-        caption=escape(CAPTION),
-        headings=heads(HEADINGS),
-        rows=html_rows(rows),
-        claims="\n".join(map(claim_section, reproduction.verdicts)),
-        rule=escape(RULE),
-        command=escape(command),
-        record_headings=heads(_RECORD_HEADINGS),
-        records=html_rows(map(record_cells, reproduction.records)),
-        notes=html_list(reproduction.notes),
+    svg = inline_svg(picture, escape(f"{title}: accuracy over MACs, also in the table below"))
+    return reproduction_page(
+        title,
+        drawing.paper,
+        f"Ours: {reproduction.budget}. Published points: {reproduction.reading_error}.",
+        f"<figure>{svg}</figure><h2>Published and ours</h2>"
+        + html_table("Published points and ours", HEADINGS, rows, CAPTION),
+        reproduction.verdicts,
+        command,
+        reproduction.records,
+        reproduction.notes,
     )
 
 
-def record_headings() -> tuple[str, ...]:
-    """Return the headings under which `record_cells` stand."""
-    return _RECORD_HEADINGS
+def reproduction_page(
+    title: str,
+    paper: str,
+    ours: str,
+    body: str,
+    verdicts: Iterable[Verdict],
+    command: str,
+    records: Iterable[TrainingRecord],
+    notes: Sequence[str] = (),
+) -> str:
+    """Return the page of a reproduction.
+
+    Args:
+        title: Plain text, as all but `body`.
+        paper: Its identifier.
+        ours: Where ours come from, in a sentence.
+        body: HTML: what was printed, with ours beside it.
+        verdicts: On the claims.
+        command: With which it was made.
+        records: The trainings.
+        notes: At its end.
+    """
+    about = load_paper(paper)
+    content = (
+        page_templates(__package__)
+        .get_template("page.html")
+        .render(
+            title=title,
+            paper=f"{', '.join(about.authors)}: {about.title}. {about.affiliation}.",
+            ours=ours,
+            body=Markup(body),
+            claims=Markup("\n".join(map(_claim_section, verdicts))),
+            rule=RULE,
+            command=command,
+            records=Markup(
+                html_table(
+                    "Records",
+                    _RECORD_HEADINGS,
+                    map(_record_cells, records),
+                    "The trainings that ours come from.",
+                )
+            ),
+            notes=Markup(html_list(notes)),
+        )
+    )
+    return page_html(title, Markup(content))
 
 
-def heads(names: Iterable[str]) -> str:
-    """Return the cells of the head of a table."""
-    return "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+def html_table(label: str, headings: Iterable[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
+    """Return a table that scrolls by itself, each row headed by its first cell.
 
-
-def html_rows(rows: Iterable[Sequence[str]]) -> str:
-    """Return the rows of a table, each headed by its first cell."""
+    Args:
+        label: What it is called where it is not seen.
+        headings: Of its columns.
+        rows: Of plain text.
+        caption: Above it.
+    """
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in headings)
     lines = []
     for first, *rest in rows:
         cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
         lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
-    return "\n".join(lines)
+    above = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return (
+        f'<div class="table" tabindex="0" role="region" aria-label="{escape(label)}"><table>{above}'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
 
 
 def html_list(items: Sequence[str]) -> str:
@@ -91,7 +128,7 @@ def html_list(items: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>" if items else ""
 
 
-def claim_section(verdict: Verdict) -> str:
+def _claim_section(verdict: Verdict) -> str:
     """Return a claim with what becomes of it."""
     plotted = plotted_text(verdict)
     lines = [f"<h3>{escape(claim_text(verdict))}</h3>"]
@@ -101,7 +138,7 @@ def claim_section(verdict: Verdict) -> str:
     return f'<section class="claim">{"".join(lines)}</section>'
 
 
-def record_cells(record: TrainingRecord) -> tuple[str, ...]:
+def _record_cells(record: TrainingRecord) -> tuple[str, ...]:
     """Return what a reader must know of a training."""
     described: dict[str, Any] = record.environment
     return (
@@ -109,7 +146,7 @@ def record_cells(record: TrainingRecord) -> tuple[str, ...]:
         str(record.seed),
         record.budget,
         f"{record.test_images:,} images",
-        machine_text(described),
+        _machine_text(described),
         str(described.get("packages", {}).get("torch", "-")),
         str(described.get("leannet", "-")),
         str(described.get("commit") or "-")[:12],
@@ -117,7 +154,7 @@ def record_cells(record: TrainingRecord) -> tuple[str, ...]:
     )
 
 
-def machine_text(described: dict[str, Any]) -> str:
+def _machine_text(described: dict[str, Any]) -> str:
     """Return the machine of an ``environment.json`` in words."""
     machine = described.get("machine", {})
     gpus = machine.get("gpus") or []

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any
 
-from leannet.papers.published import load_paper
 from leannet.papers.reproduce.files import claim_record
-from leannet.papers.reproduce.page import claim_section, heads, html_list, html_rows, record_cells, record_headings
+from leannet.papers.reproduce.page import html_list, html_table, reproduction_page
 from leannet.papers.reproduce.verdicts import RULE, Verdict
 from leannet.papers.tables.evidence import Evidence
 from leannet.papers.tables.rows import TableRow
@@ -93,28 +90,18 @@ def _line(row: TableRow) -> list[Any]:
 def _page(
     evidence: Evidence, tables: Mapping[str, Sequence[TableRow]], verdicts: Sequence[Verdict], command: str
 ) -> str:
-    paper = load_paper(evidence.experiment.paper)
-    records = [record for found in evidence.records.values() for record in found]
-    template = Template((resources.files(__package__) / "page.html").read_text(encoding="utf-8"))
-    style = (resources.files("leannet.papers.reproduce") / "page.html").read_text(encoding="utf-8")
-    return template.substitute(
-        title=escape(f"{paper.identifier}, reproduced"),
-        style=style.partition("<style>")[2].partition("</style>")[0],
-        paper=escape(f"{', '.join(paper.authors)}: {paper.title}. {paper.affiliation}."),
-        ours=escape(trained_text(evidence)),
-        tables="\n".join(_section(evidence, table, rows) for table, rows in tables.items()),
-        claims="\n".join(map(claim_section, verdicts)),
-        rule=escape(RULE),
-        command=escape(command),
-        record_headings=heads(record_headings()),
-        records=html_rows(map(record_cells, records)),
+    paper = evidence.experiment.paper
+    return reproduction_page(
+        f"{paper}, reproduced",
+        paper,
+        f"Ours: {trained_text(evidence)}.",
+        "\n".join(_section(evidence, table, rows) for table, rows in tables.items()),
+        verdicts,
+        command,
+        [record for found in evidence.records.values() for record in found],
     )
 
 
 def _section(evidence: Evidence, table: str, rows: Sequence[TableRow]) -> str:
-    body: Iterable[Sequence[str]] = (cells(row, rows) for row in rows)
-    return (
-        f'<h2>{escape(table)}</h2><div class="table" tabindex="0" role="region" aria-label="{escape(table)}"><table>'
-        f"<thead><tr>{heads(headings(rows))}</tr></thead><tbody>{html_rows(body)}</tbody></table></div>"
-        f"{html_list(notes(evidence, rows))}"
-    )
+    body = html_table(table, headings(rows), (cells(row, rows) for row in rows))
+    return f"<h2>{escape(table)}</h2>{body}{html_list(notes(evidence, rows))}"
