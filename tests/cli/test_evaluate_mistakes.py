@@ -91,7 +91,7 @@ def test_config_that_is_no_json(refuse, own, text):
     [
         ({"architecture": "gone"}, "it names no architecture"),
         ({"architecture": 7}, "it names no architecture"),
-        ({"architecture": "resnet21_cifar"}, "Unknown model (resnet21_cifar)"),
+        ({"architecture": "resnet21_cifar"}, "there is no network 'resnet21_cifar'"),
         ({"label_names": "ash"}, "label_names is no list"),
         ({"label_names": ["ash", "birch"]}, "it names 2 classes, and the network answers 3"),
         ({"pretrained_cfg": "gone"}, "pretrained_cfg is not timm's"),
