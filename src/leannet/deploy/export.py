@@ -104,8 +104,7 @@ def export_network(
         from leannet.deploy.int8.quantisation import Quantisation  # needs the extra packages
 
         quantisation = Quantisation(network, int8.calibration_images, int8.max_drop, check_data, tell)
-    other = "8 bits" if int8 is not None else file_format
-    policy, note = exported_policy(network, None if other == "onnx" else f"a file of {other}")
+    policy, note = exported_policy(network, None if file_format == "onnx" else f"a file of {file_format}")
     chosen = choose_images(folder, check_data, check_images)
     if note is not None:
         chosen = replace(chosen, notes=(*chosen.notes, note))

@@ -124,7 +124,7 @@ class Proof:
             f"{what} {found:.3g}, allowed {most:.3g}" for what, (found, most) in limits.items() if not found <= most
         ]
         if not self.agreement >= self.bars["agreement"]:
-            failed.append(f"{self.agreement:.2f} % of the answers agree, wanted {BARS['agreement']:g} %")
+            failed.append(f"{self.agreement:.2f} % of the answers agree, wanted {self.bars['agreement']:g} %")
         if self.routes is not None and self.routes.wrong:
             failed.append(f"{self.routes.wrong:,} of {sum(self.routes.taken):,} answers come from another exit")
         return failed
