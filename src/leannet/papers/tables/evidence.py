@@ -22,7 +22,7 @@ from leannet.papers.tables.timing import read_times
 from leannet.papers.tables.training import read_state
 from leannet_runtime import UserError
 
-__all__ = ["Evidence", "check_state", "count", "mean_interval", "own_size", "read_evidence"]
+__all__ = ["Evidence", "check_state", "count", "mean_interval", "read_evidence"]
 
 DEVICES = ("cpu", "cuda")
 SETTLED_BY_DATA = ("img_size", "crop_pct", "hflip")
@@ -161,13 +161,8 @@ def count(network: str, num_classes: int | None, img_size: int | None) -> tuple[
         num_classes: Its own if None.
         img_size: Side of the images in pixels; its own if None.
     """
-    size = img_size or own_size(network)
+    size = img_size or default_img_size(network)
     with torch.device("meta"):  # a count needs no weights
         model = create_network(network, num_classes=num_classes, img_size=size).eval()
         macs = count_macs(model, torch.zeros(1, 3, size, size)).total
     return count_parameters(model), macs
-
-
-def own_size(network: str) -> int:
-    """Return the side in pixels for which a network was made."""
-    return default_img_size(network)

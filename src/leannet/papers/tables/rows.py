@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from leannet.measure import Interval
+from leannet.models import default_img_size
 from leannet.papers.published import Figure, load_paper
-from leannet.papers.tables.evidence import Evidence, count, own_size
+from leannet.papers.tables.evidence import Evidence, count
 
 __all__ = ["TableRow", "make_rows", "sizes_of"]
 
@@ -55,7 +56,7 @@ def sizes_of(network: str, figures: dict[str, Figure], img_size: int | None) -> 
     """
     classes = next((figures[name].num_classes for name in ("params", "macs", "top1") if name in figures), None)
     printed = next((figure.img_size for figure in figures.values() if figure.img_size), None)
-    return classes, img_size or printed or own_size(network)
+    return classes, img_size or printed or default_img_size(network)
 
 
 def make_rows(evidence: Evidence, table: str) -> tuple[TableRow, ...]:
