@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 from report_pages import CHROMIUM, CLASSES, EVIL, NETWORKS, chromium, make_comparison, open_page
 
 from leannet.report.html import keep_disagreements, write_report
@@ -125,7 +126,7 @@ def test_figures_follow_the_theme(wide):
 
     light = colours()
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function("document.querySelector('#part1-macs .xtick text').style.fill !== 'rgb(27, 28, 31)'")
+    expect(page.locator("#part1-macs .xtick text").first).not_to_have_css("fill", light[1])  # the page forbids eval
     dark = colours()
     assert light[0] == light[1]
     assert dark[0] == dark[1] != light[0]
