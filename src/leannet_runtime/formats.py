@@ -54,7 +54,7 @@ FORMATS: dict[FileFormat, FormatFacts] = {
         "a program of ExecuTorch",
         False,
         ("executorch",),
-        "pip install executorch",
+        "pip install 'leannet[executorch]'",
         'executorch.runtime.Runtime.get().load_program({path!r}).load_method("forward").execute([images])',
     ),
 }

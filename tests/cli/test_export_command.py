@@ -219,7 +219,7 @@ def test_a_full_disk(run, tmp_path, monkeypatch):
     ("kind", "package", "remedy"),
     [
         ("openvino", "openvino", "pip install 'leannet[export,openvino]'"),
-        ("executorch", "executorch", "pip install executorch"),
+        ("executorch", "executorch", "pip install 'leannet[executorch]'"),
     ],
 )
 def test_a_missing_package_of_another_format_is_named(run, monkeypatch, kind, package, remedy):

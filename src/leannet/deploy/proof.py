@@ -19,7 +19,7 @@ from leannet.early_exit import ExitPolicy
 from leannet.measure import evaluation_mode
 from leannet_runtime import Preprocessing
 
-__all__ = ["BARS", "INT8_BARS", "Proof", "ProofFailed", "prove"]
+__all__ = ["BARS", "INT8_BARS", "Proof", "ProofFailed", "check_finished", "prove"]
 
 Floats: TypeAlias = NDArray[np.float32]
 Run: TypeAlias = Callable[[NDArray[Any]], tuple[NDArray[Any], ...]]
@@ -186,6 +186,26 @@ def prove(
     if failures := proof.failures():
         raise ProofFailed("; ".join(failures))
     return proof
+
+
+def check_finished(
+    finished: Run, proven: Run, image: Image.Image, preprocessing: Preprocessing, *, inside: bool
+) -> None:
+    """Run what is written, which differs by its metadata from what was proven: it must open, and answer the same.
+
+    Args:
+        finished: Runs the finished file, see `prove`.
+        proven: Runs what was proven.
+        image: RGB.
+        preprocessing: How images are prepared.
+        inside: Whether the file does it.
+
+    Raises:
+        ProofFailed: It answers something else.
+    """
+    given = np.asarray(image) if inside else preprocessing.normalise(preprocessing.pixels(image))
+    if not np.array_equal(finished(given[None])[0], proven(given[None])[0]):
+        raise ProofFailed("with its metadata the file answers something else")
 
 
 def _batches(images: Sequence[Image.Image], *, by_size: bool) -> Iterator[list[Image.Image]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from leannet.deploy.formats.network_graph import network_graph
 from leannet.deploy.formats.preprocessing_graph import LEAST_OPSET, preprocessing_graph
 from leannet.deploy.int8.outcome import Quantised
 from leannet.deploy.metadata import describe, metadata_props
-from leannet.deploy.proof import BARS, INT8_BARS, Proof, ProofFailed, prove
+from leannet.deploy.proof import BARS, INT8_BARS, Proof, check_finished, prove
 from leannet.deploy.proof_images import ProofImages
 from leannet.early_exit import ExitPolicy
 from leannet.training import SavedNetwork
@@ -103,18 +103,14 @@ def proven_onnx(
     Raises:
         ProofFailed: It does not answer as the network does.
     """
-    session, names = _session(model), OUTPUTS[:2] if policy is None else OUTPUTS
-
-    def run(batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        return tuple(session.run(names, {"image": batch}))
-
+    names = OUTPUTS[:2] if policy is None else OUTPUTS
+    run = _runner(model, names)
     prepare = None
     if preprocess == "inside":
-        pixels = _session(_first_nodes(model))
+        first = _runner(_first_nodes(model), [NORMALISED])
 
         def prepare(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-            prepared: NDArray[np.float32] = pixels.run([NORMALISED], {"image": batch})[0]
-            return prepared
+            return first(batch)[0]
 
     runtime = f"onnxruntime {onnxruntime.__version__}"
     bars = BARS if quantised is None else INT8_BARS
@@ -123,15 +119,7 @@ def proven_onnx(
     if quantised is not None:
         description |= {"int8": quantised.record(), "accuracy": quantised.accuracy()}
     onnx.helper.set_model_props(model, metadata_props(description))
-    # What is written differs from what was proven by its metadata: it must open, and answer the same.
-    finished, image = _session(model), np.asarray(chosen.images[0])[None]
-    batch = (
-        image
-        if preprocess == "inside"
-        else network.preprocessing.normalise(network.preprocessing.pixels(chosen.images[0]))[None]
-    )
-    if not np.array_equal(finished.run(["logits"], {"image": batch})[0], run(batch)[0]):
-        raise ProofFailed("with its metadata the file answers something else")
+    check_finished(_runner(model, names), run, chosen.images[0], network.preprocessing, inside=preprocess == "inside")
     return model.SerializeToString(), proof, description
 
 
@@ -147,6 +135,15 @@ def _first_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
     first.graph.initializer.extend(kept)
     first.graph.output.append(onnx.helper.make_tensor_value_info(NORMALISED, onnx.TensorProto.FLOAT, [None] * 4))
     return first
+
+
+def _runner(model: onnx.ModelProto, names: Sequence[str]) -> Callable[[NDArray[Any]], tuple[NDArray[Any], ...]]:
+    session = _session(model)
+
+    def run(batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        return tuple(session.run(names, {"image": batch}))
+
+    return run
 
 
 def _session(model: onnx.ModelProto) -> Any:
