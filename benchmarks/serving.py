@@ -1,12 +1,13 @@
 """``leannet serve`` under load, on this machine alone: throughput, waiting times, overload, hostile requests.
 
-    python benchmarks/serving.py FILE.onnx [--threads 2] [--seconds 15] [--overload-seconds 60]
+    python benchmarks/serving.py FILE.onnx [--threads 2] [--rounds 5] [--seconds 15] [--overload-seconds 60]
 
-The server is a process of its own on a free port of 127.0.0.1; the clients share the cores with it. In turn:
-closed loop with --concurrency clients against onnxruntime in a loop in one process (on prepared pixels, and from the
-same files); an open loop at half the throughput, where waiting counts from the moment that a request was due; an open
-loop at twice the throughput; 200 hostile requests. Every answer is compared with the file's own. The exit code is 3
-where something was not answered or refused properly, memory grew, or the server did not end with 0.
+The server is a process of its own on a free port of 127.0.0.1; the clients share the cores with it. In turn: rounds of
+onnxruntime in a loop in one process (on prepared pixels, and from the same files) and of a closed loop with
+--concurrency clients, compared round by round; an open loop at half the throughput, where waiting counts from the
+moment that a request was due; an open loop at twice the throughput; 200 hostile requests. Every answer is compared with
+the file's own. The exit code is 3 where something was not answered or refused properly, memory grew, or the server did
+not end with 0.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -41,12 +42,15 @@ PATIENCE = 60.0  # seconds until a request counts as not answered
 GROWTH = 1.1  # of the memory from the first to the last part of the overload that still counts as none
 REFUSALS = {"503"}
 
+Loops: TypeAlias = dict[str, Callable[[int], object]]
+
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--concurrency", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=15.0, help="of each part but the overload")
     parser.add_argument("--overload-seconds", type=float, default=60.0)
     parser.add_argument("--size", type=int, default=256, help="of the square JPEG files that are sent, in pixels")
@@ -63,10 +67,10 @@ def main() -> None:
     record: dict[str, Any] = {"images": f"{IMAGES} JPEG files of {arguments.size} x {arguments.size} pixels, noise"}
     record |= {name: value for name, value in vars(arguments).items() if name not in ("output", "file")}
     prepared = [predictor.prepare(decode_image(file))[None] for file in files]
-    record["onnxruntime_images_per_s"] = loop(lambda k: predictor.run_pixels(prepared[k]), arguments.seconds)
-    record["decode_and_onnxruntime_images_per_s"] = loop(
-        lambda k: predictor.run([decode_image(files[k])]), arguments.seconds
-    )
+    loops: Loops = {
+        "onnxruntime": lambda k: predictor.run_pixels(prepared[k]),
+        "decode_and_onnxruntime": lambda k: predictor.run([decode_image(files[k])]),
+    }
     with tempfile.TemporaryFile("w+") as log:
         options = ["--port", "0", "--threads", str(arguments.threads), "--queue", str(arguments.queue)]
         command = [sys.executable, "-m", "leannet_cli", "serve", str(arguments.file), *options]
@@ -75,7 +79,7 @@ def main() -> None:
             assert server.stdout is not None
             found = re.search(r"http://127\.0\.0\.1:(\d+)", server.stdout.readline())
             assert found is not None, "the server did not start"
-            record |= asyncio.run(measure(Clients(int(found[1]), files, expected), server.pid, arguments))
+            record |= asyncio.run(measure(Clients(int(found[1]), files, expected), loops, server.pid, arguments))
             server.send_signal(signal.SIGTERM)
             record["exit_code"] = server.wait(PATIENCE)
         finally:
@@ -87,10 +91,8 @@ def main() -> None:
     record = {"environment": environment(), **record, "passed": passed(record)}
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(record, indent=1) + "\n")
-    for name in ("onnxruntime_images_per_s", "decode_and_onnxruntime_images_per_s"):
-        print(f"{name:40} {record[name]:8.1f}")
-    for name in ("closed_loop", "half_load", "overload", "hostile", "exit_code", "tracebacks", "passed"):
-        print(f"{name:40} {json.dumps(record[name])}")
+    for name, value in list(record.items())[-8:]:
+        print(f"{name:15} {json.dumps(value)}")
     print(f"written to {arguments.output}")
     sys.exit(0 if record["passed"] else 3)
 
@@ -111,8 +113,7 @@ def make_files(size: int) -> list[bytes]:
 
 def loop(call: Callable[[int], object], seconds: float) -> float:
     """Return calls a second; one image each."""
-    for index in range(3):
-        call(index)
+    call(0)
     begin = time.perf_counter()
     for done in itertools.count(1):
         call(done % IMAGES)
@@ -177,23 +178,31 @@ class Clients:
         self.free.clear()
 
 
-async def measure(clients: Clients, pid: int, arguments: argparse.Namespace) -> dict[str, Any]:
+async def measure(clients: Clients, loops: Loops, pid: int, arguments: argparse.Namespace) -> dict[str, Any]:
     await closed_loop(clients, arguments.concurrency, 1.0)  # warms up
-    closed = await closed_loop(clients, arguments.concurrency, arguments.seconds)
-    rate = closed["answers_per_s"]
+    speeds: dict[str, list[float]] = {name: [] for name in (*loops, "served")}
+    for _ in range(arguments.rounds):
+        for name, call in loops.items():
+            speeds[name].append(loop(call, arguments.seconds))
+        closed = await closed_loop(clients, arguments.concurrency, arguments.seconds)
+        speeds["served"].append(closed["answers_per_s"])
+    ratios = {name: [a / b for a, b in zip(speeds["served"], speeds[name], strict=True)] for name in loops}
+    rate = statistics.median(speeds["served"])
     half = await open_loop(clients, rate / 2, arguments.seconds)
     memory: list[int] = []
     sampling = asyncio.create_task(sample_memory(pid, memory))
     over = await open_loop(clients, 2 * rate, arguments.overload_seconds)
     sampling.cancel()
-    quarter = max(len(memory) // 4, 1)
-    over["resident_bytes_first_and_last_quarter"] = [
-        statistics.median(part) for part in (memory[quarter : 2 * quarter] or memory, memory[-quarter:])
-    ]
+    parts = memory[(quarter := max(len(memory) // 4, 1)) : 2 * quarter] or memory, memory[-quarter:]
+    over["resident_bytes_first_and_last_quarter"] = [statistics.median(part) for part in parts]
     clients.close()
     hostile = await be_hostile(clients)
     hostile["right_afterwards"] = await clients.image(0) == "right"
-    return {"closed_loop": closed, "half_load": half, "overload": over, "hostile": hostile}
+    return {
+        "images_per_s": {name: statistics.median(values) for name, values in speeds.items()},
+        "ratio": {name: [min(each), statistics.median(each), max(each)] for name, each in ratios.items()},
+        **{"closed_loop": closed, "half_load": half, "overload": over, "hostile": hostile},
+    }
 
 
 async def closed_loop(clients: Clients, concurrency: int, seconds: float) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class ModelFile:
     threads: int
 
     @classmethod
-    def open(cls, path: str | Path, threads: int | None = None) -> ModelFile:
+    def open(cls, path: str | Path, threads: int | None = None, *, spinning: bool = True) -> ModelFile:
         """Open a file and check all that can be checked before an image is there.
 
         Nothing beside the file is read, no library of operators is loaded, and torch and onnx are not needed.
@@ -72,6 +72,7 @@ class ModelFile:
         Args:
             path: The file.
             threads: How many run the graph; by default as many as there are cores that this process may use.
+            spinning: Whether they watch for work between two layers, which is fastest, or leave the cores to others.
 
         Raises:
             UserError: There is no such file, it is no ONNX file, `leannet export` did not write it, it needs
@@ -80,7 +81,7 @@ class ModelFile:
         path = Path(path)
         threads = usable_threads(threads)
         data = _read(path)
-        session, metadata = _session(path, data, threads)
+        session, metadata = _session(path, data, threads, spinning)
         description = _description(path, metadata)
         preprocessing, names = _preprocessing(path, description), description.get("label_names")
         file = cls(
@@ -177,7 +178,7 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _session(path: Path, data: bytes, threads: int) -> tuple[Any, dict[str, str]]:
+def _session(path: Path, data: bytes, threads: int, spinning: bool) -> tuple[Any, dict[str, str]]:
     """Return the session that runs the file, and its metadata."""
     try:
         import onnxruntime
@@ -187,6 +188,7 @@ def _session(path: Path, data: bytes, threads: int) -> tuple[Any, dict[str, str]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     options.log_severity_level = 4  # what goes wrong is raised, and said once
     options.add_session_config_entry("session.load_model_format", "ONNX")  # never the other form, which was not checked
     try:

@@ -228,17 +228,19 @@ class OnnxPredictor(Predictor):
         return Answer(logits, probabilities, exits[0] if exits else None)
 
 
-def load(path: str | Path, threads: int | None = None) -> OnnxPredictor:
+def load(path: str | Path, threads: int | None = None, *, spinning: bool = True) -> OnnxPredictor:
     """Open an exported file, without torch.
 
     Args:
         path: What `leannet export` wrote.
         threads: How many run the graph and decode images; by default one for each core this process may use.
+        spinning: Whether threads of the graph watch for work between two layers, which is fastest where nothing else
+            runs. A program with work of its own beside it is faster without.
 
     Raises:
         UserError: It cannot be used, see `ModelFile.open`.
     """
-    return OnnxPredictor(ModelFile.open(path, threads))
+    return OnnxPredictor(ModelFile.open(path, threads, spinning=spinning))
 
 
 def _resized_middle(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -15,19 +16,27 @@ from leannet_runtime.serving.batcher import Batcher
 from leannet_runtime.serving.limits import PixelBudget, Refusal
 
 
-def test_concurrent_requests_end_in_one_batch_and_are_not_mixed_up():
+def test_concurrent_requests_end_in_common_batches_and_are_not_mixed_up():
     predictor = ColourPredictor()
-    # A full batch does not wait, and nothing else would end the wait.
-    with serving(predictor, max_batch=10, max_wait_s=60) as served, ThreadPoolExecutor(10) as pool:
+    predictor.open.clear()
+    with serving(predictor, max_batch=10) as served, ThreadPoolExecutor(11) as pool:
+        first = pool.submit(served.post, image_bytes("red"))
+        assert predictor.busy.wait(30)
         colours = [(20 * number, 200 - 20 * number, 7) for number in range(10)]
         others = [pool.submit(served.post, image_bytes(colour)) for colour in colours]
+        while served.metric("leannet_queue_images") < 11:
+            time.sleep(0.01)
+        predictor.open.set()
+        assert first.result().status_code == 200
         for (red, green, blue), other in zip(colours, others, strict=True):
             [record] = other.result().json()
             got = dict(zip(record["labels"], record["probabilities"], strict=True))
             whole = red + green + blue + 3
             expected = {"red": (red + 1) / whole, "green": (green + 1) / whole, "blue": (blue + 1) / whole}
             assert got == pytest.approx(expected)
-    assert predictor.batches == [10]
+    assert predictor.batches[0] == 1  # nobody else was there, so it did not wait
+    assert sum(predictor.batches) == 11
+    assert 2 <= max(predictor.batches) <= 6
 
 
 def test_a_form_is_split_into_batches_of_the_greatest_size():
@@ -62,13 +71,15 @@ def batched(scenario, **options):
     return asyncio.run(inside()), sizes
 
 
-def test_all_that_arrive_while_one_waits_go_together():
+@pytest.mark.parametrize(("room", "expected"), [(16, [8]), (8, [4, 4]), (6, [3, 3, 2]), (1, [1] * 8), (100, [8])])
+def test_a_batch_waits_for_half_of_those_in_the_house(room, expected):
     async def scenario(batcher):
-        return await asyncio.gather(*(batcher.submit(picture(number)) for number in range(1, 9)))
+        with batcher.reserve(room):
+            return await asyncio.gather(*(batcher.submit(picture(number)) for number in range(1, 9)))
 
-    rows, sizes = batched(scenario, max_wait_s=60)
+    rows, sizes = batched(scenario, max_wait_s=0.01 if room == 6 else 60)
     assert [row.probabilities[0] for row in rows] == list(range(1, 9))
-    assert sizes == [8]
+    assert sizes == expected
 
 
 def test_one_that_nobody_joins_is_answered_alone():

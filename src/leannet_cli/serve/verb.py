@@ -53,7 +53,7 @@ def serve(
     from leannet_runtime import load
     from leannet_runtime.serving.server import bind, is_loopback
 
-    predictor = load(file, threads=threads)
+    predictor = load(file, threads=threads, spinning=False)  # requests are read on the same cores
     size = predictor.preprocessing.img_size
     predictor.run([np.zeros((size, size, 3), np.uint8)])  # the first call is slow, and a network that fails is seen now
     limits = serving.Limits(body_bytes=int(max_body_mb * MEBIBYTE), timeout_s=timeout_s, queue=queue)

@@ -51,7 +51,9 @@ class _Job(NamedTuple):
 class Batcher:
     """A queue in front of the network, which runs in a thread of its own.
 
-    The first image that arrives waits at most `max_wait_s` for others; while the network is busy, they gather anyway.
+    A batch has at most half of the images that are in the house, so that while it is in the network the other half is
+    read, decoded and sent. The first image that arrives waits at most `max_wait_s` for so many; while the network is
+    busy, they gather anyway.
 
     Args:
         run: Answers a list of RGB pictures.
@@ -125,7 +127,7 @@ class Batcher:
         job = _Job(picture, loop.time(), loop.create_future())
         self._waiting.append(job)
         self._arrived.set()
-        if len(self._waiting) >= self.max_batch:
+        if len(self._waiting) >= self._enough():
             self._full.set()
         return await job.answer
 
@@ -134,7 +136,7 @@ class Batcher:
         while True:
             await self._arrived.wait()
             left = self._waiting[0].arrived + self.max_wait_s - loop.time()
-            if left > 0 and len(self._waiting) < self.max_batch:
+            if left > 0 and len(self._waiting) < self._enough():
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._full.wait(), left)
             await self._answer_batch(self._take())
@@ -158,15 +160,20 @@ class Batcher:
     def _take(self) -> list[_Job]:
         """Take the oldest jobs that somebody still waits for."""
         batch: list[_Job] = []
-        while self._waiting and len(batch) < self.max_batch:
+        enough = self._enough()
+        while self._waiting and len(batch) < enough:
             job = self._waiting.popleft()
             if not job.answer.done():
                 batch.append(job)
         if not self._waiting:
             self._arrived.clear()
-        if len(self._waiting) < self.max_batch:
+        if len(self._waiting) < enough:
             self._full.clear()
         return batch
+
+    def _enough(self) -> int:
+        """Return how many images the next batch should have."""
+        return min(max(math.ceil(self.reserved / 2), 1), self.max_batch)
 
     def _answer(self, pictures: list[Image.Image]) -> Sequence[Row | NetworkFailed]:
         """Run the network; where it fails, on each picture alone, so that one does not spoil the others."""
