@@ -11,7 +11,7 @@ from timm.models import save_for_hf
 from torch import nn
 
 from leannet import UserError, create_network, leannet_networks
-from leannet.models import check_name, default_img_size, is_model_folder, known_networks
+from leannet.models import check_name, default_img_size, is_model_folder, known_networks, model_title
 
 
 def test_the_networks_of_the_papers_are_listed():
@@ -211,3 +211,14 @@ def test_networks_made_for_small_images_have_one_form():
     assert [
         m.stride for m in create_network("resnet20_cifar", small_input=True).modules() if isinstance(m, nn.Conv2d)
     ] == [m.stride for m in create_network("resnet20_cifar").modules() if isinstance(m, nn.Conv2d)]
+
+
+def test_a_model_folder_is_called_by_its_source():
+    assert model_title({"architecture": "sm_v2", "model_args": {"num_classes": 3}}) == "sm_v2"
+    attached = {"architecture": "with_exits", "model_args": {"source": "mobilenetv2_100", "source_args": {}}}
+    assert model_title(attached) == "mobilenetv2_100 with exits"
+    adapted = {"source": "adapted", "source_args": {"source": "torchvision/mnasnet0_5"}}
+    assert model_title({"architecture": "with_exits", "model_args": adapted}) == (
+        "torchvision/mnasnet0_5, adapted with exits"
+    )
+    assert model_title({"architecture": "adapted"}) == "adapted"

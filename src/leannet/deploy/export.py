@@ -109,7 +109,7 @@ def export_network(
     if note is not None:
         chosen = replace(chosen, notes=(*chosen.notes, note))
     make_folder(path.parent)
-    tell(f"exporting {network.architecture}, which takes from seconds to minutes")
+    tell(f"exporting {network.title}, which takes from seconds to minutes")
     images = f"comparing the file with the network on {len(chosen.images):,} images"
     if file_format == "onnx":
         model = onnx_model(network, opset, preprocess, quantisation, policy)
@@ -144,7 +144,7 @@ def _other_format(
         program = executorch_program(network)
         on_proof()
         return proven_executorch(program, network, chosen)
-    program = network_program(network.model, network.preprocessing.img_size, network.architecture)
+    program = network_program(network.model, network.preprocessing.img_size, network.title)
     on_proof()
     return proven_program(program, network, chosen)
 

@@ -11,7 +11,7 @@ import torch
 
 from leannet.early_exit import ExitPolicy
 from leannet.measure import count_macs, count_parameters
-from leannet.models import count_exit_macs, read_model_config
+from leannet.models import count_exit_macs, model_title, read_model_config
 from leannet.training import SavedNetwork
 from leannet_runtime.files import runs_folder
 from leannet_runtime.version import __version__
@@ -63,7 +63,7 @@ def metadata_props(description: dict[str, Any]) -> dict[str, str]:
     names = description["label_names"] or [str(label) for label in range(classes)]
     size = description["preprocessing"]["input_size"][1:]
     return {
-        "description": f"{description['architecture']}, a classifier of images into {classes} classes",
+        "description": f"{model_title(description)}, a classifier of images into {classes} classes",
         "author": "leannet",
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "version": __version__,

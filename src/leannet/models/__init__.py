@@ -20,6 +20,7 @@ from leannet.models.create import (
     is_model_folder,
     known_networks,
     leannet_networks,
+    model_title,
 )
 from leannet.models.parts.exit_macs import ExitMacs, count_exit_macs
 from leannet.models.parts.gate_meter import GateMeter
@@ -47,6 +48,7 @@ __all__ = [
     "known_networks",
     "leannet_networks",
     "make_small_input",
+    "model_title",
     "read_model_config",
     "replace_linear_bottlenecks",
     "unusable_config",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ from leannet.models.parts.model_limits import WEIGHTS, check_model_config, no_la
 from leannet.models.small_input import SMALL_INPUT_BELOW
 from leannet_runtime import UserError
 
-__all__ = ["check_name", "create_network", "default_img_size", "is_model_folder", "known_networks", "leannet_networks"]
+__all__ = [
+    "check_name",
+    "create_network",
+    "default_img_size",
+    "is_model_folder",
+    "known_networks",
+    "leannet_networks",
+    "model_title",
+]
 
 
 _FOR_MODEL_FOLDERS = ("adapted", "with_exits")
@@ -35,6 +44,19 @@ def known_networks() -> list[str]:
     others = torchvision.models.list_models(module=torchvision.models)
     own = [name for name in timm.list_models() if name not in _FOR_MODEL_FOLDERS]
     return own + [TORCHVISION + name for name in others]
+
+
+def model_title(config: Mapping[str, Any]) -> str:
+    """Return what people call the network of a model folder; timm's registry has one name for all adapted ones.
+
+    Args:
+        config: The folder's ``config.json``, or those of its fields that timm rebuilds the network from.
+    """
+    name, arguments = str(config["architecture"]), config.get("model_args")
+    if name not in _FOR_MODEL_FOLDERS or not isinstance(arguments, Mapping) or "source" not in arguments:
+        return name
+    source = model_title({"architecture": arguments["source"], "model_args": arguments.get("source_args")})
+    return f"{source} with exits" if name == "with_exits" else f"{source}, adapted"
 
 
 def _is_own(name: str) -> bool:

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from leannet.models import create_network, read_model_config, unusable_config
+from leannet.models import create_network, model_title, read_model_config, unusable_config
 from leannet.training.network import try_out
 from leannet_runtime import Preprocessing, UserError
 from leannet_runtime.files import file_sha256
@@ -33,6 +33,7 @@ class SavedNetwork:
         num_classes: Number of classes.
         preprocessing: How images become its input.
         weights_sha256: Of the file of weights, in hexadecimal digits.
+        title: What people call it: of a network that was adapted or given exits, the name of its source.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class SavedNetwork:
     num_classes: int
     preprocessing: Preprocessing
     weights_sha256: str
+    title: str
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the network, for JSON."""
@@ -96,6 +98,7 @@ def load_saved_network(folder: Path, img_size: int | None = None) -> SavedNetwor
         num_classes=num_classes,
         preprocessing=preprocessing,
         weights_sha256=sha256,
+        title=model_title(config),
     )
 
 

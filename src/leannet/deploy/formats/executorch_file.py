@@ -32,7 +32,7 @@ def executorch_program(network: SavedNetwork) -> torch.export.ExportedProgram:
     Raises:
         UserError: PyTorch cannot export this network.
     """
-    return network_program(network.model, network.preprocessing.img_size, network.architecture, MOST_IMAGES)
+    return network_program(network.model, network.preprocessing.img_size, network.title, MOST_IMAGES)
 
 
 def proven_executorch(
@@ -53,10 +53,10 @@ def proven_executorch(
         UserError: ExecuTorch cannot compile this network.
         ProofFailed: It does not answer as the network does.
     """
-    answer = _runner(_content(program, network.architecture, {}))
+    answer = _runner(_content(program, network.title, {}))
     proof = prove(answer, network.model, network.preprocessing, chosen, f"executorch {_version()}")
     description = describe(network, "outside", proof.record())
-    content = _content(program, network.architecture, metadata_props(description))
+    content = _content(program, network.title, metadata_props(description))
     check_finished(_runner(content), answer, chosen.images[0], network.preprocessing, inside=False)
     return content, proof, description
 

@@ -20,15 +20,15 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from leannet.deploy.formats.network_graph import EXAMPLES, module_graph
+from leannet.deploy.formats.network_graph import EXAMPLES, OUTPUTS, module_graph
 from leannet.early_exit import ExitPolicy
 from leannet.early_exit.policy import Decision
 from leannet.measure import evaluation_mode
 from leannet.models import MultiExit
 
-__all__ = ["OUTPUTS", "ExitStage", "exits_graph"]
+__all__ = ["EXIT_OUTPUTS", "ExitStage", "exits_graph"]
 
-OUTPUTS = ("logits", "probabilities", "exit")
+EXIT_OUTPUTS = (*OUTPUTS, "exit")
 """The softmax of the logits is the probabilities: see `ExitStage`. Exits are numbered from 1."""
 
 
@@ -102,7 +102,7 @@ def exits_graph(
         name: What errors call the network.
 
     Returns:
-        A model with the `OUTPUTS`: what `leannet.early_exit.StagedClassifier` answers.
+        A model with the `EXIT_OUTPUTS`: what `leannet.early_exit.StagedClassifier` answers.
 
     Raises:
         UserError: PyTorch cannot export this network.
@@ -121,10 +121,10 @@ def exits_graph(
             pieces.append(onnx.compose.add_prefix(piece, _prefix(index)) if index else piece)
             given, examples = stage.kept, stage(*examples)[len(stage.outputs) - len(stage.kept) :]
     first = pieces[0].graph
-    nodes, weights = _stages([piece.graph for piece in pieces], 0, OUTPUTS)
+    nodes, weights = _stages([piece.graph for piece in pieces], 0, EXIT_OUTPUTS)
     classes = first.output[0].type.tensor_type.shape.dim[1].dim_value
-    answers = [helper.make_tensor_value_info(each, TensorProto.FLOAT, ["batch", classes]) for each in OUTPUTS[:2]]
-    answers.append(helper.make_tensor_value_info(OUTPUTS[2], TensorProto.INT64, ["batch"]))
+    answers = [helper.make_tensor_value_info(each, TensorProto.FLOAT, ["batch", classes]) for each in OUTPUTS]
+    answers.append(helper.make_tensor_value_info(EXIT_OUTPUTS[2], TensorProto.INT64, ["batch"]))
     graph = helper.make_graph(nodes, name, list(first.input), answers, weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=pieces[0].ir_version)
 
@@ -159,9 +159,9 @@ def _stages(
     ]
     inputs = [each.name for each in pieces[index + 1].input]
     gathered = [_node("GatherND", [old, rows], new) for old, new in zip(kept, inputs, strict=True)]
-    later = [prefix + f"later_{name}" for name in OUTPUTS]
+    later = [prefix + f"later_{name}" for name in EXIT_OUTPUTS]
     further, weights = _stages(pieces, index + 1, later)
-    merged, same = ([prefix + f"{how}_{name}" for name in OUTPUTS] for how in ("merged", "same"))
+    merged, same = ([prefix + f"{how}_{name}" for name in EXIT_OUTPUTS] for how in ("merged", "same"))
     triples = zip(answers, later, merged, strict=True)
     scattered = [_node("ScatterND", [old, rows, new], name) for old, new, name in triples]
     choice = helper.make_node(

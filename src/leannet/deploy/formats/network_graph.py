@@ -14,7 +14,16 @@ from torch import Tensor, nn
 from leannet.measure import evaluation_mode
 from leannet_runtime import UserError
 
-__all__ = ["EXAMPLES", "AnsweringNetwork", "module_graph", "network_graph", "network_program", "quiet", "refused"]
+__all__ = [
+    "EXAMPLES",
+    "OUTPUTS",
+    "AnsweringNetwork",
+    "module_graph",
+    "network_graph",
+    "network_program",
+    "quiet",
+    "refused",
+]
 
 OUTPUTS = ("logits", "probabilities")
 

@@ -10,8 +10,8 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from leannet.deploy.formats.exits_graph import OUTPUTS, exits_graph
-from leannet.deploy.formats.network_graph import network_graph
+from leannet.deploy.formats.exits_graph import EXIT_OUTPUTS, exits_graph
+from leannet.deploy.formats.network_graph import OUTPUTS, network_graph
 from leannet.deploy.formats.preprocessing_graph import LEAST_OPSET, preprocessing_graph
 from leannet.deploy.int8.outcome import Quantised
 from leannet.deploy.metadata import describe, metadata_props
@@ -63,21 +63,21 @@ def onnx_model(
     size, inside = network.preprocessing.img_size, preprocess == "inside"
     if inside:  # first, for it refuses at once what it cannot do
         before = preprocessing_graph(network.preprocessing, opset, NORMALISED)
-    given, name = NORMALISED if inside else "image", network.architecture
+    given, name = NORMALISED if inside else "image", network.title
     if policy is None:
         model = network_graph(network.model, size, opset, given, name)
     else:
         model = exits_graph(network.model, policy, size, opset, given, name)
     if model.ByteSize() > _LARGEST:
         why = f"its weights take {model.ByteSize() / 2**30:.1f} GiB, and an ONNX file holds 2"
-        raise UserError(f"cannot export {network.architecture}", why, "Pass --format torch-export")
+        raise UserError(f"cannot export {network.title}", why, "Pass --format torch-export")
     if quantise is not None:
         model = quantise(model)
     if inside:
         before.ir_version = model.ir_version
         model = onnx.compose.merge_models(before, model, io_map=[(NORMALISED, NORMALISED)])
         del model.opset_import[1:]  # there is one of each part, and they are the same
-    model.graph.name, model.producer_name = network.architecture, "leannet"
+    model.graph.name, model.producer_name = network.title, "leannet"
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -103,7 +103,7 @@ def proven_onnx(
     Raises:
         ProofFailed: It does not answer as the network does.
     """
-    names = OUTPUTS[:2] if policy is None else OUTPUTS
+    names = OUTPUTS if policy is None else EXIT_OUTPUTS
     run = _runner(model, names)
     prepare = None
     if preprocess == "inside":
