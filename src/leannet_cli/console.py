@@ -8,7 +8,9 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-__all__ = ["ProgressOnErrorStream", "make_console"]
+__all__ = ["LINE_EVERY", "ProgressOnErrorStream", "make_console"]
+
+LINE_EVERY = 30.0  # seconds between the lines of long work, where there is no bar
 
 WIDTH = 1000  # columns: a table in a file must not be folded, and on a terminal no number may be cut off
 

@@ -59,7 +59,7 @@ NETWORKS = {
     "ResNet 101": "resnet101",
     "SENet": "senet154",
     "DenseNet 121": "densenet121",
-    "Xception": "xception",
+    "Xception": "legacy_xception",
     "MobileNet v1": "mobilenetv1_100",
     "MobileNet V1": "mobilenetv1_100",
     "MobileNet v2": "mobilenetv2_100",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.progress import TaskID
 
-from leannet_cli.console import ProgressOnErrorStream, make_console
+from leannet_cli.console import LINE_EVERY, ProgressOnErrorStream, make_console
 from leannet_cli.numbers import duration_text
 from leannet_cli.train.results import print_scan
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from leannet.training.runs import EpochRow
 
 __all__ = ["TrainProgress"]
-
-LINE_EVERY = 30.0  # seconds between lines inside a long epoch, where there is no bar
 
 
 class TrainProgress(ProgressOnErrorStream):
