@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -197,8 +198,8 @@ def check_finished(
         finished: Runs the finished file, see `prove`.
         proven: Runs what was proven.
         image: RGB.
-        preprocessing: How images are prepared.
-        inside: Whether the file does it.
+        preprocessing: How images are prepared, by the file where `inside` is true.
+        inside: See there.
 
     Raises:
         ProofFailed: It answers something else.
@@ -213,13 +214,11 @@ def _batches(images: Sequence[Image.Image], *, by_size: bool) -> Iterator[list[I
     groups: dict[Any, list[Image.Image]] = defaultdict(list)
     for image in images:
         groups[image.size if by_size else None].append(image)
-    turn = 0
+    sizes = itertools.cycle(BATCHES)
     for group in groups.values():
-        begin = 0
-        while begin < len(group):
-            yield group[begin : begin + BATCHES[turn % len(BATCHES)]]
-            begin += BATCHES[turn % len(BATCHES)]
-            turn += 1
+        rest = iter(group)
+        while batch := list(itertools.islice(rest, next(sizes))):
+            yield batch
 
 
 def _largest(differences: NDArray[Any]) -> float:
