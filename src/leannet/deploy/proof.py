@@ -180,10 +180,9 @@ def prove(
         if prepare is None:
             alike = preprocessing.normalise(np.stack([preprocessing.pixels(Image.fromarray(each)) for each in alike]))
         seen.add_seven(run, alike, reference.answer(alike if prepare is None else prepare(alike)))
-    proof = seen.proof(len(chosen.images), chosen, runtime, inside=prepare is not None)
+    proof = replace(seen.proof(len(chosen.images), chosen, runtime, inside=prepare is not None), bars=dict(bars))
     if policy is not None:
         proof = replace(proof, routes=seen.routes.proof())
-    proof = replace(proof, bars=dict(bars))
     if failures := proof.failures():
         raise ProofFailed("; ".join(failures))
     return proof
@@ -192,20 +191,20 @@ def prove(
 def check_finished(
     finished: Run, proven: Run, image: Image.Image, preprocessing: Preprocessing, *, inside: bool
 ) -> None:
-    """Run what is written, which differs by its metadata from what was proven: it must open, and answer the same.
+    """Run what is written, which differs from what was proven by its metadata: it must open, and answer the same.
 
     Args:
         finished: Runs the finished file, see `prove`.
         proven: Runs what was proven.
         image: RGB.
-        preprocessing: How images are prepared, by the file where `inside` is true.
-        inside: See there.
+        preprocessing: How images are prepared.
+        inside: Whether the file does it.
 
     Raises:
         ProofFailed: It answers something else.
     """
-    given = np.asarray(image) if inside else preprocessing.normalise(preprocessing.pixels(image))
-    if not np.array_equal(finished(given[None])[0], proven(given[None])[0]):
+    given = (np.asarray(image) if inside else preprocessing.normalise(preprocessing.pixels(image)))[None]
+    if not np.array_equal(finished(given)[0], proven(given)[0]):
         raise ProofFailed("with its metadata the file answers something else")
 
 
@@ -273,9 +272,8 @@ class _Seen:
 
     def proof(self, count: int, chosen: ProofImages, runtime: str, *, inside: bool) -> Proof:
         found, wanted = np.concatenate(self.found), np.concatenate(self.wanted)
-        largest = _largest(wanted)
+        largest, certain = _largest(wanted), np.concatenate(self.certain)
         second, first = np.sort(wanted, axis=1)[:, -2:].T
-        certain = np.concatenate(self.certain)
         decided = certain & (first - second > 2 * BARS["logits"] * largest)
         agree = (found.argmax(axis=1) == wanted.argmax(axis=1))[decided]
         notes = list(chosen.notes)
