@@ -110,6 +110,8 @@ def decode_image(
         with contextlib.ExitStack() as here:
             stream = io.BytesIO() if isinstance(source, Image.Image) else _open(source, what, here)
             image = source if isinstance(source, Image.Image) else Image.open(stream, formats=_decoded_formats())
+            if not image.width * image.height:
+                raise DamagedImage(what, "it has no pixels")
             if image.width * image.height > MOST_PIXELS:
                 why = f"it has {image.width:,} x {image.height:,} pixels, more than the limit of {MOST_PIXELS:,}"
                 raise DamagedImage(what, why)

@@ -91,8 +91,12 @@ class Predictor(ABC):
             One prediction for each image, in the same order.
 
         Raises:
-            UserError: What is given is no image at all, topk or batch_size is below 1, or the network cannot run.
+            UserError: What is given is no image at all, or one image and no list, topk or batch_size is below 1, or the
+                network cannot run.
         """
+        if isinstance(images, (str, Path, bytes, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim == 3):
+            kind = type(images).__name__
+            raise UserError("cannot predict", f"one image is given ({kind}), not a list", "Give [image]")
         for name, value in (("topk", topk), ("batch_size", batch_size)):
             if value < 1:
                 raise UserError(f"{name} {value}", "it is below 1", "Pass 1 or more")
@@ -125,7 +129,7 @@ class Predictor(ABC):
         """Decode an image; only its prepared form stays in memory."""
         try:
             with contextlib.ExitStack() as scope:
-                given = _picture(source, name) if isinstance(source, np.ndarray) else source
+                given = source if isinstance(source, (str, Path, bytes)) else _picture(source, name)
                 return self.prepare(decode_image(given, name=name, scope=scope))
         except DamagedImage as error:
             return error

@@ -116,8 +116,19 @@ def test_preprocessing_that_is_not_supported(refuse, own):
 def test_data_that_nobody_names(refuse, own):
     expected = f"no data given: no run beside {own} says on what the network was trained. Pass --data."
     assert refuse(own, data=None) == expected
-    (own.parent / "args.yaml").write_text("data: [")
-    assert refuse(own, data=None) == expected
+    for broken in ("data: [", "data: " + 3000 * "[", "n: 2020-99-99", "data: a\nx: " + 300_000 * "y"):
+        (own.parent / "args.yaml").write_text(broken)
+        assert refuse(own, data=None) == expected
+
+
+def test_what_a_strangers_run_names_is_not_fetched(refuse, own, monkeypatch):
+    monkeypatch.setattr("leannet.data.source.find_hub", lambda *_, **__: pytest.fail("it is fetched"))
+    for named in ("owner/set", "not/here"):
+        (own.parent / "args.yaml").write_text(f"data: {named}")
+        assert refuse(own, data=None) == (
+            f"cannot find the data of {own}: its run was trained on {named}, which is no file or folder here. "
+            "Name them with --data, for export with --check-data."
+        )
 
 
 def test_data_of_other_classes(refuse, network, tmp_path):

@@ -67,7 +67,7 @@ def test_unknown_classes_are_named(make_folder):
     root = make_folder({"test/cat": 1, "test/dog": 2, "test/fox": 1})
     assert message(open_source, root, class_names=NETWORK) == (
         f"cannot use {root}: the test part has classes that the network lacks: dog, fox. "
-        "Rename or remove them, or pass --ignore-unknown-classes to leave their images out."
+        "Rename or remove them; train and evaluate leave them out with --ignore-unknown-classes."
     )
     source = open_source(root, class_names=NETWORK, ignore_unknown_classes=True)
     assert source.splits["test"].identifiers() == ["test/cat/0.png"]

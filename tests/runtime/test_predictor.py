@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -215,7 +216,13 @@ def test_what_is_no_image_is_refused(inside):
             inside.run([wrong])
     with pytest.raises(UserError, match=r"cannot use image 2: it is float64 \(4, 4, 3\)"):
         inside.predict([picture(4, 4), np.zeros((4, 4, 3))])
+    with pytest.raises(UserError, match=r"cannot use image 1: it is int"):
+        inside.predict([3])
     assert inside.predict([np.zeros((0, 4, 3), np.uint8)])[0].error == "it has no pixels"
+    assert inside.predict([Image.new("RGB", (0, 4))])[0].error == "it has no pixels"
+    for one in ("a.jpg", Path("a.jpg"), b"x", picture(4, 4), np.zeros((4, 4, 3), np.uint8)):
+        with pytest.raises(UserError, match=r"cannot predict: one image is given \(\w+\), not a list. Give \[image\]"):
+            inside.predict(one)
     for options in ({"topk": 0}, {"batch_size": 0}):
         with pytest.raises(UserError, match="0: it is below 1"):
             inside.predict([picture(4, 4)], **options)

@@ -61,7 +61,7 @@ def number_classes(
             if ignore_unknown:
                 raise UserError(f"cannot use {spec}", f"{why}, and no others", f"Its classes are {some(class_names)}")
             if trained:
-                remedy = "Rename or remove them, or pass --ignore-unknown-classes to leave their images out"
+                remedy = "Rename or remove them; train and evaluate leave them out with --ignore-unknown-classes"
             else:  # leannet compare has no such option: its networks are to see the same images
                 remedy = "Add training images of them, remove them, or use leannet train --ignore-unknown-classes"
             raise UserError(f"cannot use {spec}", why, remedy)

@@ -234,6 +234,28 @@ def recipe_names() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
+def parse_yaml(text: str, name: str) -> Any:
+    """Return what a YAML text of a user, or of a stranger, says.
+
+    Args:
+        text: At most `LARGEST` characters.
+        name: What errors call it.
+
+    Raises:
+        UserError: It is longer, or no YAML.
+    """
+    if len(text) > LARGEST:
+        raise UserError(f"cannot read {name}", f"it has more than {LARGEST:,} characters", "Give a YAML file")
+    try:
+        return yaml.safe_load(text)
+    except RecursionError as error:
+        why = "its lists lie too deep within each other"
+        raise UserError(f"cannot read {name}", why, "Correct the YAML") from error
+    except Exception as error:  # of a value that is no date, or a key that is a list, PyYAML says it with other types
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"cannot read {name}", why, "Correct the YAML") from error
+
+
 def load_recipe(name: str) -> Recipe:
     """Read a recipe.
 
@@ -255,17 +277,7 @@ def load_recipe(name: str) -> Recipe:
         except OSError as error:
             known = ", ".join(recipe_names())
             raise UserError(f"no recipe {name}", str(error.strerror), f"Give a YAML file or one of {known}") from error
-    if len(text) > LARGEST:
-        raise UserError(f"cannot read {name}", f"it has more than {LARGEST:,} characters", "Give a YAML file")
-    try:
-        fields = yaml.safe_load(text) or {}
-    except RecursionError as error:
-        raise UserError(
-            f"cannot read {name}", "its lists lie too deep within each other", "Correct the YAML"
-        ) from error
-    except Exception as error:  # of a value that is no date, or a key that is a list, PyYAML says it with other types
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"cannot read {name}", why, "Correct the YAML") from error
+    fields = parse_yaml(text, name) or {}
     # The args.yaml of a run, or a recipe that says where its values come from.
     if isinstance(fields, dict) and isinstance(fields.get("recipe"), dict):
         fields = fields["recipe"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leannet.data import Source
-from leannet.training.runs import open_run_source, recorded_data
+from leannet.training.runs import open_run_source, recorded_data, recorded_data_are_here
 from leannet_runtime import DamagedImage, Preprocessing, UserError
 
 __all__ = ["LabelledImages", "calibration_and_held_out"]
@@ -60,7 +60,7 @@ def calibration_and_held_out(
     Args:
         folder: The model folder.
         data: See `leannet.data.open_source`; by default the data of the folder's run. Training images are always those
-            of the run, if it is recorded.
+            of the run, if its data are here.
         preprocessing: How images are prepared.
         count: Number of calibration images.
 
@@ -71,7 +71,7 @@ def calibration_and_held_out(
         why = f"no run beside {folder} says on what the network was trained"
         raise UserError("cannot calibrate for --int8", why, "Pass --check-data with its training and test images")
     judged_source = open_run_source(folder, data)
-    source = judged_source if recorded_data(folder) is None else open_run_source(folder)
+    source = open_run_source(folder) if recorded_data_are_here(folder) else judged_source
     if "train" not in source.splits:
         why = f"{source.location} has no training part, and images that judge must not calibrate"
         raise UserError("cannot calibrate for --int8", why, "Pass --check-data with one")

@@ -3,7 +3,7 @@
 from leannet.training.runs.judging import Judgement, judge, judge_network
 from leannet.training.runs.records import EpochRow, write_rows
 from leannet.training.runs.run import RunObserver, train
-from leannet.training.runs.run_data import is_run_data, open_run_source, recorded_data
+from leannet.training.runs.run_data import is_run_data, open_run_source, recorded_data, recorded_data_are_here
 from leannet.training.runs.settings import RunSettings, new_run_folder, newest_run, read_settings
 from leannet.training.runs.stopping import Stopped, StopSignals
 
@@ -22,6 +22,7 @@ __all__ = [
     "open_run_source",
     "read_settings",
     "recorded_data",
+    "recorded_data_are_here",
     "train",
     "write_rows",
 ]

@@ -8,20 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from leannet.data import SPLIT_SEED, BadImages, Source, open_source, with_validation
 from leannet.training.network import label_names
+from leannet.training.recipe import LARGEST, parse_yaml
 from leannet.training.runs.settings import ARGUMENTS, SPLIT_LISTS
 from leannet_runtime import UserError
 
-__all__ = ["is_run_data", "open_run_source", "recorded_data"]
+__all__ = ["is_run_data", "open_run_source", "recorded_data", "recorded_data_are_here"]
 
 
 def recorded_data(folder: Path) -> str | None:
     """Return the data that the run of a model folder was made with, None if they are not written there."""
     data = _arguments(folder).get("data")
     return data if isinstance(data, str) else None
+
+
+def recorded_data_are_here(folder: Path) -> bool:
+    """Say whether the data that the run of a model folder was made with can be opened without fetching anything."""
+    own = recorded_data(folder)
+    return own is not None and (own == "digits" or Path(own).expanduser().exists())
 
 
 def is_run_data(folder: Path, data: str | None) -> bool:
@@ -46,7 +51,8 @@ def open_run_source(
 
     Args:
         folder: The model folder.
-        data: See `leannet.data.open_source`; by default the data of the run.
+        data: See `leannet.data.open_source`; by default the data of the run, if they lie here. The folder may be a
+            stranger's, so what it names is not fetched.
         bad_images: "skip" leaves damaged images out, "error" refuses.
         workers: Threads or processes that decode.
         progress: Called with the number of images decoded so far and the number of all.
@@ -56,13 +62,17 @@ def open_run_source(
         The source; its classes are those of the network, if the folder names them.
 
     Raises:
-        UserError: It is no model folder, nobody says what the data are, or they do not fit the network.
+        UserError: It is no model folder, nobody says what the data are, they are not here, or they do not fit the
+            network.
     """
     class_names = label_names(folder)
     arguments, own = _arguments(folder), recorded_data(folder)
     if data is None and own is None:
         why = f"no run beside {folder} says on what the network was trained"
         raise UserError("no data given", why, "Pass --data")
+    if data is None and not recorded_data_are_here(folder):
+        why = f"its run was trained on {own}, which is no file or folder here"
+        raise UserError(f"cannot find the data of {folder}", why, "Name them with --data, for export with --check-data")
     spec = data or own or ""
     same = own is not None and _same(spec, own)
     source = open_source(
@@ -87,9 +97,11 @@ def open_run_source(
 
 def _arguments(folder: Path) -> dict[str, Any]:
     """Return the settings of the run of a model folder; nothing where there are none."""
+    path = _run_folder(folder) / ARGUMENTS
     try:
-        arguments = yaml.safe_load((_run_folder(folder) / ARGUMENTS).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        with path.open(encoding="utf-8") as file:
+            arguments = parse_yaml(file.read(LARGEST + 1), str(path))
+    except (OSError, UnicodeDecodeError, UserError):
         return {}
     return arguments if isinstance(arguments, dict) else {}
 
