@@ -1,13 +1,13 @@
 """``leannet serve`` under load, on this machine alone: throughput, waiting times, overload, hostile requests.
 
-    python benchmarks/serving.py FILE.onnx [--threads 2] [--rounds 5] [--seconds 15] [--overload-seconds 60]
+    python benchmarks/serving/load_test.py FILE.onnx [--threads 2] [--rounds 5] [--seconds 15] [--overload-seconds 60]
 
 The server is a process of its own on a free port of 127.0.0.1; the clients share the cores with it. In turn: rounds of
 onnxruntime in a loop in one process (on prepared pixels, and from the same files) and of a closed loop with
 --concurrency clients, compared round by round; an open loop at half the throughput, where waiting counts from the
-moment that a request was due; an open loop at twice the throughput; 200 hostile requests. Every answer is compared with
-the file's own. The exit code is 3 where something was not answered or refused properly, memory grew, or the server did
-not end with 0.
+moment that a request was due; an open loop at twice the throughput; 200 hostile requests (`hostile`). Every answer is
+compared with the file's own. The exit code is 3 where something was not answered or refused properly, memory grew, or
+the server did not end with 0.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from hostile import be_hostile
 from PIL import Image
 
 from leannet_runtime import decode_image, load
 
 IMAGES = 16
-HOSTILE = 200
 MOST_CONNECTIONS = 300
 PATIENCE = 60.0  # seconds until a request counts as not answered
 GROWTH = 1.1  # of the memory from the first to the last part of the overload that still counts as none
@@ -72,7 +72,16 @@ def main() -> None:
         "decode_and_onnxruntime": lambda k: predictor.run([decode_image(files[k])]),
     }
     with tempfile.TemporaryFile("w+") as log:
-        options = ["--port", "0", "--threads", str(arguments.threads), "--queue", str(arguments.queue)]
+        options = [
+            "--port",
+            "0",
+            "--timeout-s",
+            "10",
+            "--threads",
+            str(arguments.threads),
+            "--queue",
+            str(arguments.queue),
+        ]
         command = [sys.executable, "-m", "leannet_cli", "serve", str(arguments.file), *options]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
@@ -196,7 +205,7 @@ async def measure(clients: Clients, loops: Loops, pid: int, arguments: argparse.
     parts = memory[(quarter := max(len(memory) // 4, 1)) : 2 * quarter] or memory, memory[-quarter:]
     over["resident_bytes_first_and_last_quarter"] = [statistics.median(part) for part in parts]
     clients.close()
-    hostile = await be_hostile(clients)
+    hostile: dict[str, Any] = {"outcomes": await be_hostile(clients.port, clients.files)}
     hostile["right_afterwards"] = await clients.image(0) == "right"
     return {
         "images_per_s": {name: statistics.median(values) for name, values in speeds.items()},
@@ -260,37 +269,12 @@ async def sample_memory(pid: int, sizes: list[int]) -> None:
         await asyncio.sleep(0.5)
 
 
-async def be_hostile(clients: Clients) -> dict[str, Any]:
-    """Send requests that nobody sends by mistake; each must be refused, or the connection closed."""
-    generator = random.Random(0)
-    outcomes: collections.Counter[str] = collections.Counter()
-    for number in range(HOSTILE):
-        file = clients.files[number % IMAGES]
-        kind = ("image/png", "multipart/form-data; boundary=B", "text/x", "image/\0")[generator.randrange(4)]
-        length = (len(file), 10**9, 10**30, -1, len(file) // 2)[generator.randrange(5)]
-        body = (b"", generator.randbytes(5000), file[: len(file) // 3], b"--B\r\n" * 1000)[generator.randrange(4)]
-        address = ("/predict", "/predict?topk=-1", "/../../etc/passwd", "/%00", "nonsense")[generator.randrange(5)]
-        request = f"POST {address} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
-        reader, writer = await asyncio.open_connection("127.0.0.1", clients.port)
-        try:
-            writer.write(request.encode() + body)
-            writer.write_eof()
-            answer = await asyncio.wait_for(reader.read(), PATIENCE)
-            outcomes[answer.split()[1].decode() if answer else "closed"] += 1
-        except asyncio.TimeoutError:
-            outcomes["not answered"] += 1
-        except OSError:
-            outcomes["closed"] += 1
-        finally:
-            writer.close()
-    return {"outcomes": dict(outcomes)}
-
-
 def passed(record: dict[str, Any]) -> bool:
     """Say whether everything was answered or refused properly, in memory that did not grow."""
     words = set().union(*(record[part]["outcomes"] for part in ("closed_loop", "half_load")))
     first, last = record["overload"]["resident_bytes_first_and_last_quarter"]
-    refused = all(word == "closed" or word.startswith("4") for word in record["hostile"]["outcomes"])
+    hostile = set().union(*record["hostile"]["outcomes"].values())
+    refused = all(word == "closed" or word.startswith("4") for word in hostile)
     whole = record["exit_code"] == 0 and record["tracebacks"] == 0 and record["hostile"]["right_afterwards"]
     calm = set(record["overload"]["outcomes"]) <= {"right", *REFUSALS} and last < GROWTH * first
     return words == {"right"} and refused and whole and calm
