@@ -44,7 +44,15 @@ def main() -> None:
     arguments = parser.parse_args()
     threads = torch.get_num_threads()
     images, labels, ways = prepare(arguments, threads)
-    accuracy = {name: judge(way, images, labels) for name, way in ways.items()}
+    answers = {name: answer_all(way, images) for name, way in ways.items()}
+    accuracy = {name: judge(*each, labels) for name, each in answers.items()}
+    same = {
+        what: int((eager == onnx).sum())
+        for what, eager, onnx in zip(
+            ("labels", "exits"), answers["eager, exits"], answers["onnxruntime, exits"], strict=True
+        )
+    }
+    print(f"of {len(images):,} images both runtimes agree on {same['exits']:,} exits and {same['labels']:,} labels")
     rows = []
     for batch_size in map(int, arguments.batch_sizes.split(",")):
         rows.append(measure(ways, images, batch_size, arguments))
@@ -57,6 +65,7 @@ def main() -> None:
         "against": [str(folder) for folder in arguments.against],
         "test_images": len(images),
         "accuracy": accuracy,
+        "eager_and_onnxruntime_agree": same,
         "rows": rows,
     }
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
@@ -91,10 +100,15 @@ def prepare(arguments: argparse.Namespace, threads: int) -> tuple[Tensor, Tensor
     return images, labels, ways
 
 
-def judge(way: Answer, images: Tensor, labels: Tensor) -> dict[str, Any]:
-    """Return the accuracy on all test images, and how many left at each exit."""
+def answer_all(way: Answer, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the labels and exits of all test images."""
     answers = [way(images[start : start + 100]) for start in range(0, len(images), 100)]
     found, exits = (torch.cat(parts) for parts in zip(*answers, strict=True))
+    return found, exits
+
+
+def judge(found: Tensor, exits: Tensor, labels: Tensor) -> dict[str, Any]:
+    """Return the accuracy on all test images, and how many left at each exit."""
     top1 = wilson_interval(int((found == labels).sum()), len(labels))
     shares = (torch.bincount(exits)[1:] / len(exits)).tolist()
     return {"top1": top1.value, "low": top1.low, "high": top1.high, "shares": shares}

@@ -160,4 +160,5 @@ def print_exits(
             f"on {gates['images']:,} images of the {gates['split']} part of {gates['data']}"
         )
     for source in dict.fromkeys(f"{figure['paper']}: {figure['table']}" for figure in figures):
-        console.print(f"{name}: printed in {source}; ours with gates {'open' if gates is None else 'as measured'}")
+        ours = f"; ours with gates {'open' if gates is None else 'as measured'}" if has_gates else ""
+        console.print(f"{name}: printed in {source}{ours}")

@@ -1,16 +1,18 @@
-"""Small networks with exits, and a rule applied the slow way."""
+"""Small networks with exits, answers of such, and a rule applied the slow way."""
 
 import math
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from leannet import create_network
-from leannet.early_exit import ExitPolicy, attach_exits
+from leannet.early_exit import ExitAnswers, ExitPolicy, attach_exits
 from leannet.models import MultiExit
 
 CLASSES = 6
+MS = (1.0, 2.0, 4.0)  # milliseconds to the exits of `answers`
 
 
 class Chain(MultiExit, nn.Module):
@@ -72,6 +74,18 @@ def attached():
 
 def images(count, side=8, seed=0):
     return torch.randn(count, 3, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def answers(count=400, exits=3, seed=0, scale=2.0):
+    """Exits that get better one by one, and are the surer the likelier they are right."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(CLASSES, (count,), generator=generator)
+    hard = torch.rand(count, 1, generator=generator)
+    logits = torch.randn(count, exits, CLASSES, generator=generator)
+    strength = (1 + torch.arange(exits)) * (1.2 - hard)
+    logits += strength[:, :, None] * F.one_hot(labels, CLASSES)[:, None]
+    macs = torch.tensor([10.0, 20.0, 30.0][:exits], dtype=torch.float64).expand(count, exits)
+    return ExitAnswers(scale * logits, labels, macs.clone())
 
 
 def middling(network, batch, share=0.6):

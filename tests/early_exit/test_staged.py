@@ -17,7 +17,7 @@ def policy_of(draw, exits, rule=None):
     rule = rule or draw(st.sampled_from(RULES))
     thresholds = () if rule == "patience" else tuple(draw(st.floats(0.1, 0.9)) for _ in range(exits - 1))
     temperatures = draw(st.sampled_from([(), tuple(0.5 + i for i in range(exits))]))
-    return ExitPolicy(thresholds, rule, temperatures, draw(st.integers(2, 3)), draw(st.booleans()))
+    return ExitPolicy(thresholds, rule, temperatures, draw(st.integers(2, exits - 1)), draw(st.booleans()))
 
 
 def assert_equal_to_the_rule_afterwards(network, batch, policy):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from exit_networks import CLASSES, attached, images
+from exit_networks import CLASSES, MS, answers, attached, images
 from sklearn.linear_model import LogisticRegression
 
 from leannet.early_exit import (
@@ -28,20 +28,6 @@ from leannet.early_exit import (
     trade_offs,
 )
 from leannet_runtime import UserError
-
-MS = (1.0, 2.0, 4.0)
-
-
-def answers(count=400, exits=3, seed=0, scale=2.0):
-    """Exits that get better one by one, and are the surer the likelier they are right."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(CLASSES, (count,), generator=generator)
-    hard = torch.rand(count, 1, generator=generator)
-    logits = torch.randn(count, exits, CLASSES, generator=generator)
-    strength = (1 + torch.arange(exits)) * (1.2 - hard)
-    logits += strength[:, :, None] * F.one_hot(labels, CLASSES)[:, None]
-    macs = torch.tensor([10.0, 20.0, 30.0][:exits], dtype=torch.float64).expand(count, exits)
-    return ExitAnswers(scale * logits, labels, macs.clone())
 
 
 def search(found, policy, budget=None, max_drop=None):
@@ -135,9 +121,9 @@ def test_images_too_few_for_the_promise():
 
 def test_a_budget_that_cannot_be_reached_names_the_nearest():
     front, _ = trade_offs(answers(), ExitPolicy())
-    with pytest.raises(UserError, match=r"--budget-macs 5 cannot be reached: .* costs 10 already") as caught:
+    with pytest.raises(UserError, match=r"--budget-macs 5 cannot be reached: .* costs 10 MACs already") as caught:
         choose_by_budget(front, 5, "--budget-macs 5")
-    assert "at least 10" in str(caught.value)
+    assert "Pass --budget-macs 10 or more, or put an exit earlier." in str(caught.value)
     assert choose_by_budget(front, 10, "").shares == (1, 0, 0)
 
 
@@ -147,7 +133,9 @@ def test_a_budget_that_cannot_be_reached_names_the_nearest():
         ({}, "no goal is given"),
         ({"max_drop": 1.0, "budget_ms": 2.0}, "--max-drop and --budget-ms: there is one goal"),
         ({"budget_macs": 0.0}, "--budget-macs 0: it is a positive number"),
-        ({"max_drop": -1.0}, "--max-drop -1"),
+        ({"budget_ms": -2.0}, "--budget-ms -2: it is a positive number"),
+        ({"max_drop": -1.0}, "--max-drop -1: it is a number of points, 0 or more"),
+        ({"max_drop": math.nan}, "--max-drop nan: it is a number of points, 0 or more"),
     ],
 )
 def test_goals_that_are_none(goal, words):
@@ -209,12 +197,6 @@ def test_remedies_can_be_followed():
     with pytest.raises(UserError, match=r"or --max-drop 0\.84 or more"):
         choose_by_drop(front, full, 0.5)
     choose_by_drop(front, full, 0.84)
-    scaled = answers()
-    large = ExitAnswers(scaled.logits, scaled.labels, scaled.macs * 2546661.37)
-    front, _ = trade_offs(large, ExitPolicy())
-    with pytest.raises(UserError, match="Give at least 25466614,"):
-        choose_by_budget(front, 1e6, "--budget-macs 1M")
-    choose_by_budget(front, 25466614, "")
 
 
 def test_saturated_exits_are_counted_as_the_policy_lets_them_leave():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ class Goal:
         budget_ms: As accurate as can be, for so many milliseconds in the mean, one image at a time.
 
     Raises:
-        UserError: It is none of them, or more than one, or not a positive number.
+        UserError: It is none of them, or more than one, or not a positive number (``max_drop`` may be 0).
     """
 
     max_drop: float | None = None
@@ -53,13 +53,16 @@ class Goal:
             )
         for option, value in given.items():
             if not (value > 0 or (option == "--max-drop" and value == 0)):
-                raise UserError(f"{option} {value:g}", "it is a positive number", "Pass another one")
+                drop = option == "--max-drop"
+                why = "it is a number of points, 0 or more" if drop else "it is a positive number"
+                raise UserError(f"{option} {value:g}", why, "Pass another one")
 
 
 @dataclass(frozen=True)
 class Calibration:
     """A policy, and what it came to on the images that it was chosen on."""
 
+    goal: Goal
     policy: ExitPolicy
     chosen: TradeOff
     full: TradeOff
@@ -87,6 +90,29 @@ class Calibration:
         """Return the mean milliseconds of an image, one at a time."""
         return sum(share * ms for share, ms in zip(trade.shares, self.exit_ms, strict=True))
 
+    def warning(self) -> str | None:
+        """Return what speaks against the promise of ``max_drop``; None if nothing does, or if nothing was promised.
+
+        It is not kept where the images that had no part in the choice were answered worse than that. That nothing at
+        all is lost no number of images can show, so a promise of 0 is never without a warning.
+        """
+        drop = self.goal.max_drop
+        if drop is None:
+            return None
+        fresh = None if self.fresh_difference is None else self.fresh_difference.points
+        broken = fresh is not None and fresh.value < -drop
+        if drop and not broken:
+            return None
+        said = f"--max-drop {drop:g} is {'not kept' if broken else 'a promise that no number of images can prove'}"
+        if fresh is not None:
+            said += (
+                f"; on images that had no part in the choice it comes to {fresh.value:+.2f} points "
+                f"(95 % interval {fresh.low:+.2f} to {fresh.high:+.2f})"
+            )
+        more = "Calibrate with more validation images"
+        remedy = more if drop else "Promise a small drop, which enough images can show"
+        return f"{said}. {remedy}."
+
     def record(self) -> dict[str, Any]:
         """Return what stands in ``config.json`` and ``results.json``."""
         return {
@@ -95,6 +121,7 @@ class Calibration:
             "full_top1": asdict(wilson_interval(self.full.correct, self.full.images)),
             "difference_points": asdict(self.difference.points),
             "fresh_difference_points": asdict(self.fresh_difference.points) if self.fresh_difference else None,
+            "warning": self.warning(),
             "caveat": "chosen and measured on the same images, but fresh_difference_points (cross-validation, 5 folds)",
             "mean_macs": self.chosen.macs,
             "full_macs": self.full.macs,
@@ -132,6 +159,7 @@ def calibrate(
     check_rule(rule)
     policy, front, full, chosen = _choose(answers, exit_ms, goal, rule, ensemble, budget_text)
     return Calibration(
+        goal=goal,
         policy=policy,
         chosen=chosen,
         full=full,
@@ -169,9 +197,10 @@ def _choose(
     if goal.max_drop is not None:
         chosen = choose_by_drop(front, full, goal.max_drop, known)
     else:
-        name, budget = ("macs", goal.budget_macs) if goal.budget_macs is not None else ("ms", goal.budget_ms)
+        unit: Literal["macs", "ms"] = "ms" if goal.budget_macs is None else "macs"
+        budget = goal.budget_ms if goal.budget_macs is None else goal.budget_macs
         assert budget is not None
-        chosen = choose_by_budget(front, budget, budget_text or f"--budget-{name} {budget:g}")
+        chosen = choose_by_budget(front, budget, budget_text or f"--budget-{unit} {budget:g}", unit)
     return replace(blank, thresholds=chosen.thresholds), front, full, chosen
 
 

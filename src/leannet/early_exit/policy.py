@@ -67,6 +67,8 @@ class ExitPolicy:
     ensemble: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "thresholds", _numbers("thresholds", self.thresholds))
+        object.__setattr__(self, "temperatures", _numbers("temperatures", self.temperatures))
         if self.rule not in RULES:
             raise UserError(f"unknown exit rule {self.rule}", f"there are {', '.join(RULES)}", "Name one of them")
         for threshold in self.thresholds:
@@ -86,8 +88,16 @@ class ExitPolicy:
             num_exits: Of the network, the last one included.
 
         Raises:
-            UserError: It has another number of thresholds or temperatures than the network has exits.
+            UserError: It has another number of thresholds or temperatures than the network has exits, or waits for
+                more exits to agree than there are before the last.
         """
+        if self.rule == "patience" and self.patience >= num_exits:
+            early = num_exits - 1
+            why = (
+                f"the network has {early} {'exit' if early == 1 else 'exits'} before the last, so no image could leave"
+            )
+            remedy = f"Give a patience of at most {early}" if early > 1 else "Choose another rule"
+            raise UserError(f"patience {self.patience}", why, remedy)
         wanted = 0 if self.rule == "patience" else num_exits - 1
         if len(self.thresholds) != wanted:
             why = f"a network of {num_exits} exits takes {wanted} thresholds by {self.rule}: the last exit answers all"
@@ -118,6 +128,16 @@ class ExitPolicy:
         except (KeyError, OverflowError, TypeError, ValueError) as error:
             why = f"not the policy of exits that calibrate writes ({error!r})"
             raise UserError("early_exit in config.json", why, "Run leannet calibrate again") from error
+
+
+def _numbers(name: str, values: Any) -> tuple[float, ...]:
+    """Return a sequence of numbers as a tuple; a list would not equal the same policy read from a file."""
+    try:
+        if isinstance(values, str):
+            raise TypeError  # its digits are no numbers
+        return tuple(float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} {values!r}", "they are a sequence of numbers", "Give (0.9, 0.8), say") from error
 
 
 @dataclass

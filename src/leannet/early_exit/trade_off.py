@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -152,8 +153,9 @@ def choose_by_drop(front: list[TradeOff], full: TradeOff, max_drop: float, known
     Args:
         front: From `trade_offs`.
         full: From the same.
-        max_drop: Percentage points; with 0 it is right as often as the full network on these images.
-        known: Insist on as many images as it takes to know of such a drop.
+        max_drop: Percentage points; with 0 it is right as often as the full network on these images, which no number
+            of images proves of others.
+        known: Insist on as many images as it takes to know of such a drop. With 0 there is no such number.
 
     Raises:
         UserError: The images are too few to know of such a drop: were none of them answered worse, a larger one could
@@ -173,24 +175,37 @@ def choose_by_drop(front: list[TradeOff], full: TradeOff, max_drop: float, known
     return min(good, key=lambda trade: trade.cost) if good else max(front, key=lambda trade: trade.correct)
 
 
-def choose_by_budget(front: list[TradeOff], budget: float, option: str) -> TradeOff:
+def choose_by_budget(
+    front: list[TradeOff], budget: float, option: str, unit: Literal["macs", "ms"] = "macs"
+) -> TradeOff:
     """Return the most accurate choice whose mean cost stays within a budget.
 
     Args:
         front: From `trade_offs`.
         budget: In the unit of `TradeOff.cost`.
         option: What the message calls it, such as "--budget-macs 10M".
+        unit: Of the budget, for the message.
 
     Raises:
         UserError: Even the cheapest choice costs more.
     """
     within = [each for each in front if each.cost <= budget]
     if not within:
-        nearest = min(each.cost for each in front)
-        least = f"{math.ceil(nearest)}" if nearest >= 1000 else f"{math.ceil(1000 * nearest) / 1000:g}"
+        least = _least_budget(min(each.cost for each in front), unit)
         raise UserError(
             f"{option} cannot be reached",
-            f"an image that leaves at the first exit costs {least} already",
-            f"Give at least {least}, or put an exit earlier",
+            f"an image that leaves at the first exit costs {least} {'MACs' if unit == 'macs' else unit} already",
+            f"Pass --budget-{unit} {least} or more, or put an exit earlier",
         )
     return max(within, key=lambda trade: (trade.correct, -trade.cost))
+
+
+def _least_budget(cost: float, unit: Literal["macs", "ms"]) -> str:
+    """Return the smallest budget that reaches a cost, as the option takes it: rounded up, so that it can be passed."""
+    sizes = (("G", 1e9), ("M", 1e6), ("k", 1e3)) if unit == "macs" else ()
+    letter, size = next(((letter, size) for letter, size in sizes if cost >= size), ("", 1.0))
+    digits = 2 if letter else 3
+    steps = math.ceil(cost / size * 10**digits)
+    while float(f"{steps / 10**digits:.{digits}f}") * size < cost:  # a step may be lost in the division
+        steps += 1
+    return f"{steps / 10**digits:.{digits}f}".rstrip("0").rstrip(".") + letter

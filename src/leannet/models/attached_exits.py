@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from leannet.measure import count_macs
-from leannet.models.parts.chain import Link, find_chain
+from leannet.models.parts.chain import OTHER_NETWORK, Link, check_maps, find_chain
 from leannet.models.parts.exit_heads import ExitHead, make_exit_head
 from leannet.models.parts.multi_exit import MultiExit, has_exits
 from leannet_runtime import UserError
@@ -41,7 +41,7 @@ class AttachedExits(MultiExit, nn.Module):
     Shape: ``(N, in_chans, H, W)`` -> ``(N, num_classes)``.
 
     Raises:
-        UserError: The network is no chain of modules.
+        UserError: The network is no chain of modules that answer with maps.
     """
 
     trained_when_frozen: tuple[str, ...] = ("exits",)
@@ -54,6 +54,7 @@ class AttachedExits(MultiExit, nn.Module):
         if inseparable := [stage for stage in stages if stage not in places]:
             why = "what runs there is no module of its own"
             raise UserError(f"no exit after {inseparable[0]} of {name}", why, "Choose other stages")
+        check_maps(chain, name, stages, _channels(backbone))
         ends = [places.index(stage) + 1 for stage in stages]
         self._segments = [tuple(places[first:end]) for first, end in zip([0, *ends], [*ends, len(places)], strict=True)]
         self.backbone = backbone
@@ -177,7 +178,7 @@ class AttachedExits(MultiExit, nn.Module):
 
 def attach_exits(
     model: nn.Module,
-    stages: Sequence[str | int] | None = None,
+    stages: str | int | Sequence[str | int] | None = None,
     head: str = "simple",
     *,
     freeze: bool = False,
@@ -186,10 +187,12 @@ def attach_exits(
     """Give a network exits.
 
     Args:
-        model: A network of timm (or of leannet) that has ``feature_info`` and is a chain of modules, as convolutional
-            networks are. It becomes the ``backbone`` of the result and is not copied.
+        model: A network of timm (or of leannet) that has ``feature_info`` and is a chain of modules that answer with
+            maps, channels first, as most convolutional networks are. It becomes the ``backbone`` of the result and is
+            not copied.
         stages: After which of the stages in ``feature_info`` there is an exit: names of modules, or numbers as in
-            ``out_indices``. By default the two that lie nearest to a third and two thirds of the MACs.
+            ``out_indices``; one alone may be given as it is. By default those that lie nearest to a third and two
+            thirds of the MACs: two, or one that is the nearest to both.
         head: What the exits are made of: "simple", "linear", "bottleneck" or "attention".
         freeze: Let the exits alone learn: no weight of the network wants a gradient, and it stays in evaluation mode.
         img_size: Side in pixels of the images; by default the network's own.
@@ -199,7 +202,7 @@ def attach_exits(
 
     Raises:
         UserError: The network has exits, no ``feature_info``, or not these stages, cannot take images of this size,
-            or is no chain of modules.
+            or is no chain of modules that answer with maps, channels first.
     """
     facts: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     name = str(getattr(model, "_model_args", {}).get("source") or facts.get("architecture") or type(model).__name__)
@@ -209,11 +212,12 @@ def attach_exits(
     known = [str(entry["module"]) for entry in getattr(info, "info", info) or ()]
     if not known or not facts or not hasattr(model, "forward_features"):
         why = "it has no feature_info, by which timm names the stages"
-        raise UserError(f"cannot attach exits to {name}", why, "Choose a network of timm")
+        raise UserError(f"cannot attach exits to {name}", why, OTHER_NETWORK)
     size = img_size or int(facts["input_size"][-1])
     if stages is None:
         chosen = _automatic(model, name, known, size)
     else:
+        stages = [stages] if isinstance(stages, str | int) else stages
         chosen = [_stage(name, known, stage) for stage in stages]
         chosen = sorted(set(chosen), key=known.index)
     if not chosen:
@@ -224,6 +228,13 @@ def attach_exits(
         network.frozen = True
         network.train(network.training)
     return network
+
+
+def _channels(network: nn.Module) -> dict[str, int]:
+    """Return how many channels timm gives for each stage."""
+    info: Any = network.feature_info
+    entries = getattr(info, "info", info)
+    return {str(entry["module"]): int(entry["num_chs"]) for entry in entries if "num_chs" in entry}
 
 
 def _stage(name: str, known: list[str], stage: str | int) -> str:

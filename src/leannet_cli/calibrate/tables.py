@@ -59,5 +59,7 @@ def print_calibration(calibration: Calibration, model: Path, folder: Path) -> No
         points = fresh.points
         said = f"{points.value:+.2f} points (95 % interval {points.low:+.2f} to {points.high:+.2f})"
     console.print(f"That is on the images that chose the thresholds; on such that had no part in it (5 folds): {said}.")
+    if (warning := calibration.warning()) is not None:
+        console.print(f"Warning: {warning}", style="yellow")
     console.print(f"Written to {model}/config.json; {folder}: results.json, curve.csv, curve.svg, environment.json")
     console.print(f"Next: leannet evaluate {model}")

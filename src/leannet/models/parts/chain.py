@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 from leannet.measure import evaluation_mode
 from leannet_runtime import UserError
 
-__all__ = ["Link", "find_chain"]
+__all__ = ["OTHER_NETWORK", "Link", "check_maps", "find_chain"]
+
+OTHER_NETWORK = "Choose another network: mobilenetv2_100, resnet18 and convnext_atto are some that work"
+"""What helps where a network cannot have exits."""
 
 
 class Link(NamedTuple):
@@ -20,7 +24,7 @@ class Link(NamedTuple):
     """Its name in the network."""
 
     shape: tuple[int, ...]
-    """Channels, height and width of its answer to the image that was sent through."""
+    """Of its answer to the image that was sent through, without the batch; see `check_maps`."""
 
 
 def find_chain(network: nn.Module, name: str, cuts: tuple[str, ...], img_size: int) -> list[Link]:
@@ -75,8 +79,34 @@ def find_chain(network: nn.Module, name: str, cuts: tuple[str, ...], img_size: i
             hook.remove()
     if not _computes(network, links, image, features):
         why = "its features are not computed by modules one after the other"
-        raise UserError(f"cannot attach exits to {name}", why, "Choose a convolutional network of timm")
+        raise UserError(f"cannot attach exits to {name}", why, OTHER_NETWORK)
     return links
+
+
+def check_maps(chain: Sequence[Link], name: str, stages: Sequence[str], channels: Mapping[str, int]) -> None:
+    """Make sure that heads can read what stands after some modules, and that they read channels as channels.
+
+    Args:
+        chain: From `find_chain`.
+        name: What errors call the network.
+        stages: After which there are exits; the end of the chain is looked at too.
+        channels: How many channels there are after the modules that timm calls stages.
+
+    Raises:
+        UserError: An answer is no map of channels, height and width, in this order.
+    """
+    shapes = {link.name: link.shape for link in chain}
+    for stage in (*stages, chain[-1].name):
+        shape = " x ".join(map(str, shapes[stage]))
+        if len(shapes[stage]) != 3:
+            why = f"{stage} answers with {shape} values for an image, not with maps of channels, height and width"
+            raise UserError(f"cannot attach exits to {name}", why, OTHER_NETWORK)
+    # All stages are looked at: where a map is as high as it has channels, that one cannot tell.
+    for stage, count in channels.items():
+        shape_here = shapes.get(stage, ())
+        if len(shape_here) == 3 and shape_here[0] != count and shape_here[-1] == count:
+            why = f"the {count} channels of {stage} come last in its maps, and exits read those that come first"
+            raise UserError(f"cannot attach exits to {name}", why, OTHER_NETWORK)
 
 
 def _computes(network: nn.Module, links: list[Link], image: Tensor, features: Tensor) -> bool:
