@@ -22,6 +22,7 @@ def leannet(folder, *arguments):
         return run_command(*arguments)
 
 
+OTHERS = ("--data", "digits", "--split", "test")
 TRAIN = ("train", "resnet20_cifar", "--data", "digits", "--img-size", 16, "--batch-size", 64, "--warmup-epochs", 0)
 
 
@@ -138,6 +139,24 @@ def test_budgets(calibrated):
     nearest = leannet(run, "calibrate", "exits/best", "--budget-ms", 0.000001, "--rounds", 3)
     assert nearest.code == 2
     assert "--budget-ms 1e-06 cannot be reached" in nearest.err
+    assert re.search(r"costs (\S+) ms already\. Pass --budget-ms \1 or more, or put an exit earlier\.", nearest.err)
+    nearest = leannet(run, "calibrate", "exits/best", "--budget-macs", "1k", "--rounds", 3)
+    least = re.search(r"Pass --budget-macs (\S+[kM]) or more", nearest.err)[1]
+    found = leannet(run, "calibrate", "copy", *OTHERS, "--budget-macs", least, "--rounds", 3, "--output", "least")
+    assert found.code == 0, found.err
+    assert "Warning" not in found.out, "a budget promises no accuracy"
+
+
+def test_a_promise_that_cannot_be_proved_is_warned_of(calibrated):
+    run, _ = calibrated
+    (run / "promised").mkdir()
+    for file in ("config.json", "model.safetensors"):
+        (run / "promised" / file).write_bytes((run / "exits" / "best" / file).read_bytes())
+    found = leannet(run, "calibrate", "promised", *OTHERS, "--max-drop", 0, "--rounds", 3, "--output", "nothing-lost")
+    assert found.code == 0, found.err
+    [line] = [line for line in found.out.splitlines() if line.startswith("Warning: ")]
+    assert re.match(r"Warning: --max-drop 0 is .* points \(95 % interval .*\)\. Promise a small drop", line)
+    assert line == f"Warning: {results(run / 'nothing-lost')['warning']}"
 
 
 @pytest.mark.parametrize(

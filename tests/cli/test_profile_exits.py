@@ -125,6 +125,9 @@ def test_printed_figures_stand_beside():
     millions = [f"{row['exits'][0][column] / 1e6:.2f}" for column in ("macs_closed", "macs_open")]
     assert line.split() == ["1", millions[0], "M", millions[1], "M", "45", "M", f"{difference:+.2f}", "%"]
     assert any("printed in emgnet: Figure 3" in line and line.endswith("gates open") for line in lines)
+    lines = leannet("profile", "sdresnet56_cifar", "--num-classes", 10).out.splitlines()
+    [printed] = [line for line in lines if "printed in emgnet: Figure 3" in line]
+    assert "gates" not in printed, "it has none"
     # With other classes or another size the plot shows another network.
     for other in (("--num-classes", 7), ("--num-classes", 10, "--img-size", 40)):
         [row] = profile("emgnet56_cifar", *other)

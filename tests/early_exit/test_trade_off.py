@@ -7,7 +7,6 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from exit_networks import CLASSES, MS, answers, attached, images
 from sklearn.linear_model import LogisticRegression
 

@@ -209,9 +209,11 @@ def _fresh_difference(
 ) -> Difference | None:
     """Judge each fifth of the images by what the other four fifths chose (cross-validation).
 
-    None if four fifths do not reach the goal.
+    None if four fifths do not reach the goal, or if there is one image only.
     """
     images = len(answers.labels)
+    if images < 2:
+        return None
     fold = torch.randperm(images, generator=torch.Generator().manual_seed(0)) % FOLDS
     whole, answered = torch.zeros(images, dtype=torch.bool), torch.zeros(images, dtype=torch.bool)
     for number in range(min(FOLDS, images)):

@@ -54,7 +54,7 @@ def print_calibration(calibration: Calibration, model: Path, folder: Path) -> No
         f"{full_ms / ms:.2f} times faster."
     )
     fresh = calibration.fresh_difference
-    said = "four fifths of the images do not reach the goal"
+    said = "one image is too few" if full.images < 2 else "four fifths of the images do not reach the goal"
     if fresh is not None:
         points = fresh.points
         said = f"{points.value:+.2f} points (95 % interval {points.low:+.2f} to {points.high:+.2f})"
