@@ -83,6 +83,7 @@ if rank == 0:
     state = {{"losses": torch.tensor(losses), **trainer.network.state_dict()}}
     average = {{"average " + name: tensor for name, tensor in trainer.judged.state_dict().items()}}
     torch.save(state | average, sys.argv[2])
+accelerator.end_training()
 """
 
 
