@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 import leannet
+from leannet.deploy.backends import openvino_config, session_options
 from leannet.training import environment
 
 IMG_SIZE = 224
@@ -120,10 +121,9 @@ def eager(model: nn.Module, images: torch.Tensor, _: int) -> Callable[[str], flo
 def onnx_runtime(model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str], float]:
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(exported(model), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        exported(model), session_options(threads), providers=["CPUExecutionProvider"]
+    )
     feed = {session.get_inputs()[0].name: images.numpy()}
     with torch.inference_mode():
         np.testing.assert_allclose(session.run(None, feed)[0], model(images).numpy(), rtol=1e-3, atol=1e-4)
@@ -143,8 +143,7 @@ def openvino(model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(exported(model))
-        config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
-        compiled = ov.compile_model(ov.Core().read_model(path), "CPU", config)
+        compiled = ov.compile_model(ov.Core().read_model(path), "CPU", openvino_config(threads))
     request, ready = compiled.create_infer_request(), images.numpy()
     with torch.inference_mode():
         answer = request.infer([ready])[compiled.output(0)]

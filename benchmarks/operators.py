@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from leannet.deploy.backends import Exports
+from leannet.deploy.backends import Exports, openvino_config, session_options
 from leannet.models import create_network
 from leannet.training import environment
 
@@ -98,9 +98,7 @@ def onnx_runtime(file: bytes, images: np.ndarray[Any, Any], threads: int, place:
     """Read the trace that onnxruntime writes."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options = session_options(threads)
     options.enable_profiling, options.profile_file_prefix = True, str(place)
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: images}
@@ -123,9 +121,8 @@ def openvino(file: bytes, images: np.ndarray[Any, Any], threads: int, _: Path) -
     """Add up OpenVINO's counters, which are those of the last run."""
     import openvino as runtime
 
-    config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
-    core = runtime.Core()
-    compiled = core.compile_model(core.read_model(io.BytesIO(file)), "CPU", {**config, "PERF_COUNT": True})
+    core, config = runtime.Core(), {**openvino_config(threads), "PERF_COUNT": True}
+    compiled = core.compile_model(core.read_model(io.BytesIO(file)), "CPU", config)
     request, sums = compiled.create_infer_request(), collections.Counter[str]()
     done = 0
 

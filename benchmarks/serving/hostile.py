@@ -9,7 +9,7 @@ import struct
 import zlib
 from collections.abc import AsyncIterator, Callable
 
-__all__ = ["KINDS", "be_hostile"]
+__all__ = ["KINDS", "PATIENCE", "be_hostile"]
 
 OF_EACH_KIND = 20
 PATIENCE = 60.0  # seconds until a request counts as not answered

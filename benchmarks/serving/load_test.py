@@ -31,16 +31,16 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from hostile import be_hostile
+from hostile import PATIENCE, be_hostile
 from PIL import Image
 
 from leannet_runtime import decode_image, load
 
 IMAGES = 16
 MOST_CONNECTIONS = 300
-PATIENCE = 60.0  # seconds until a request counts as not answered
 GROWTH = 1.1  # of the memory from the first to the last part of the overload that still counts as none
 REFUSALS = {"503"}
+PARTS = ("closed_loop", "half_load", "overload", "hostile")
 
 Loops: TypeAlias = dict[str, Callable[[int], object]]
 
@@ -72,17 +72,9 @@ def main() -> None:
         "decode_and_onnxruntime": lambda k: predictor.run([decode_image(files[k])]),
     }
     with tempfile.TemporaryFile("w+") as log:
-        options = [
-            "--port",
-            "0",
-            "--timeout-s",
-            "10",
-            "--threads",
-            str(arguments.threads),
-            "--queue",
-            str(arguments.queue),
-        ]
-        command = [sys.executable, "-m", "leannet_cli", "serve", str(arguments.file), *options]
+        options = {"port": 0, "timeout-s": 10, "threads": arguments.threads, "queue": arguments.queue}
+        given = [f"--{name}={value}" for name, value in options.items()]
+        command = [sys.executable, "-m", "leannet_cli", "serve", str(arguments.file), *given]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             assert server.stdout is not None
@@ -100,8 +92,8 @@ def main() -> None:
     record = {"environment": environment(), **record, "passed": passed(record)}
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(record, indent=1) + "\n")
-    for name, value in list(record.items())[-8:]:
-        print(f"{name:15} {json.dumps(value)}")
+    for name in ("images_per_s", "ratio", *PARTS, "exit_code", "tracebacks", "passed"):
+        print(f"{name:15} {json.dumps(record[name])}")
     print(f"written to {arguments.output}")
     sys.exit(0 if record["passed"] else 3)
 
@@ -202,7 +194,8 @@ async def measure(clients: Clients, loops: Loops, pid: int, arguments: argparse.
     sampling = asyncio.create_task(sample_memory(pid, memory))
     over = await open_loop(clients, 2 * rate, arguments.overload_seconds)
     sampling.cancel()
-    parts = memory[(quarter := max(len(memory) // 4, 1)) : 2 * quarter] or memory, memory[-quarter:]
+    quarter = max(len(memory) // 4, 1)
+    parts = memory[quarter : 2 * quarter] or memory, memory[-quarter:]
     over["resident_bytes_first_and_last_quarter"] = [statistics.median(part) for part in parts]
     clients.close()
     hostile: dict[str, Any] = {"outcomes": await be_hostile(clients.port, clients.files)}
@@ -210,7 +203,7 @@ async def measure(clients: Clients, loops: Loops, pid: int, arguments: argparse.
     return {
         "images_per_s": {name: statistics.median(values) for name, values in speeds.items()},
         "ratio": {name: [min(each), statistics.median(each), max(each)] for name, each in ratios.items()},
-        **{"closed_loop": closed, "half_load": half, "overload": over, "hostile": hostile},
+        **dict(zip(PARTS, (closed, half, over, hostile), strict=True)),
     }
 
 

@@ -22,7 +22,17 @@ from leannet.deploy.formats.network_graph import module_graph
 from leannet.measure.bench import CudaStopwatch, HostStopwatch, Stopwatch
 from leannet_runtime import UserError
 
-__all__ = ["BACKENDS", "DTYPES", "Circumstances", "Exports", "check_backend", "prepare_call", "stopwatch_for"]
+__all__ = [
+    "BACKENDS",
+    "DTYPES",
+    "Circumstances",
+    "Exports",
+    "check_backend",
+    "openvino_config",
+    "prepare_call",
+    "session_options",
+    "stopwatch_for",
+]
 
 BACKENDS = ("eager", "compile", "onnxruntime", "openvino")
 
@@ -172,14 +182,32 @@ def _recorded(network: Callable[[Tensor], Tensor], images: Tensor) -> Call:
     return call
 
 
-def _onnx_runtime(file: bytes, images: Tensor, how: Circumstances) -> Call:
+def session_options(threads: int) -> Any:
+    """Return the options with which onnxruntime is timed."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = how.threads
+    options.intra_op_num_threads = threads
     # Threads that wait actively would take cores away from the network whose turn is next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    return options
+
+
+def openvino_config(threads: int, dtype: str = "float32") -> dict[str, Any]:
+    """Return the properties with which OpenVINO is timed, on one image after another."""
+    precision = {"float32": "f32", "bfloat16": "bf16"}[dtype]
+    return {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": precision,
+    }
+
+
+def _onnx_runtime(file: bytes, images: Tensor, how: Circumstances) -> Call:
+    import onnxruntime
+
+    options = session_options(how.threads)
     if not how.on_gpu:
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         feed = {session.get_inputs()[0].name: np.ascontiguousarray(images.numpy())}
@@ -202,14 +230,8 @@ def _onnx_runtime(file: bytes, images: Tensor, how: Circumstances) -> Call:
 def _openvino(file: bytes, images: Tensor, how: Circumstances) -> Call:
     import openvino
 
-    precision = {"float32": "f32", "bfloat16": "bf16"}[how.dtype]
-    config = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": how.threads,
-        "INFERENCE_PRECISION_HINT": precision,
-    }
     core = openvino.Core()
-    compiled = core.compile_model(core.read_model(io.BytesIO(file)), "CPU", config)
+    compiled = core.compile_model(core.read_model(io.BytesIO(file)), "CPU", openvino_config(how.threads, how.dtype))
     request, ready = compiled.create_infer_request(), np.ascontiguousarray(images.numpy())
     return lambda: _read(request.infer([ready], share_inputs=True)[compiled.output(0)])
 

@@ -19,14 +19,13 @@ __all__ = ["is_run_data", "open_run_source", "recorded_data", "recorded_data_are
 
 def recorded_data(folder: Path) -> str | None:
     """Return the data that the run of a model folder was made with, None if they are not written there."""
-    data = _arguments(folder).get("data")
-    return data if isinstance(data, str) else None
+    return _named(_arguments(folder))
 
 
 def recorded_data_are_here(folder: Path) -> bool:
     """Say whether the data that the run of a model folder was made with can be opened without fetching anything."""
     own = recorded_data(folder)
-    return own is not None and (own == "digits" or Path(own).expanduser().exists())
+    return own is not None and _is_here(own)
 
 
 def is_run_data(folder: Path, data: str | None) -> bool:
@@ -66,11 +65,12 @@ def open_run_source(
             network.
     """
     class_names = label_names(folder)
-    arguments, own = _arguments(folder), recorded_data(folder)
+    arguments = _arguments(folder)
+    own = _named(arguments)
     if data is None and own is None:
         why = f"no run beside {folder} says on what the network was trained"
         raise UserError("no data given", why, "Pass --data")
-    if data is None and not recorded_data_are_here(folder):
+    if data is None and own is not None and not _is_here(own):
         why = f"its run was trained on {own}, which is no file or folder here"
         raise UserError(f"cannot find the data of {folder}", why, "Name them with --data, for export with --check-data")
     spec = data or own or ""
@@ -104,6 +104,15 @@ def _arguments(folder: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, UserError):
         return {}
     return arguments if isinstance(arguments, dict) else {}
+
+
+def _named(arguments: dict[str, Any]) -> str | None:
+    data = arguments.get("data")
+    return data if isinstance(data, str) else None
+
+
+def _is_here(data: str) -> bool:
+    return data == "digits" or Path(data).expanduser().exists()
 
 
 def _run_folder(folder: Path) -> Path:
