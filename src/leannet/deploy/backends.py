@@ -228,9 +228,9 @@ def _onnx_runtime(file: bytes, images: Tensor, how: Circumstances) -> Call:
 
 
 def _openvino(file: bytes, images: Tensor, how: Circumstances) -> Call:
-    import openvino
+    from leannet.deploy.formats.openvino_core import openvino_core  # needs the extra packages
 
-    core = openvino.Core()
+    core = openvino_core()
     compiled = core.compile_model(core.read_model(io.BytesIO(file)), "CPU", openvino_config(how.threads, how.dtype))
     request, ready = compiled.create_infer_request(), np.ascontiguousarray(images.numpy())
     return lambda: _read(request.infer([ready], share_inputs=True)[compiled.output(0)])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from openvino import opset13
 
 from leannet.deploy.formats.onnx_file import NORMALISED, onnx_model
+from leannet.deploy.formats.openvino_core import openvino_core
 from leannet.deploy.formats.preprocessing_graph import LEAST_OPSET
 from leannet.deploy.metadata import describe, metadata_props
 from leannet.deploy.proof import Proof, check_finished, prove
@@ -43,7 +44,7 @@ def openvino_model(network: SavedNetwork, preprocess: str) -> openvino.Model:
         why = "OpenVINO computes in float32 which pixel is the nearest, pillow in double precision"
         raise UserError("cannot put the preprocessing into the file", why, "Pass --preprocess outside")
     graph = onnx_model(network, LEAST_OPSET, preprocess)
-    model = openvino.Core().read_model(io.BytesIO(graph.SerializeToString()))
+    model = openvino_core().read_model(io.BytesIO(graph.SerializeToString()))
     _resize_as_pillow(model)
     return model
 
@@ -65,7 +66,7 @@ def proven_openvino(
     Raises:
         ProofFailed: It does not answer as the network does.
     """
-    read = openvino.Core().read_model(*_contents(model))
+    read = openvino_core().read_model(*_contents(model))
     answer, prepare = _runner(read), None
     if preprocess == "inside":
         first = _runner(_first_nodes(read))
@@ -79,7 +80,7 @@ def proven_openvino(
     for name, text in metadata_props(description).items():
         model.set_rt_info(text, [name])
     xml, weights = _contents(model)
-    finished = _runner(openvino.Core().read_model(xml, weights))
+    finished = _runner(openvino_core().read_model(xml, weights))
     check_finished(finished, answer, chosen.images[0], network.preprocessing, inside=preprocess == "inside")
     return (xml, weights), proof, description
 
@@ -121,7 +122,7 @@ def _first_nodes(model: openvino.Model) -> openvino.Model:
 
 
 def _runner(model: openvino.Model) -> Callable[[NDArray[Any]], tuple[NDArray[np.float32], ...]]:
-    compiled = openvino.Core().compile_model(model, "CPU", _COMPILED)
+    compiled = openvino_core().compile_model(model, "CPU", _COMPILED)
 
     def run(batch: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
         found = compiled([np.ascontiguousarray(batch)])
