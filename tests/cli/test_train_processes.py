@@ -57,7 +57,7 @@ def two(data):
 # The loop in double precision: in single precision, rounding alone separates two runs within a few steps of a network
 # with many batch norms, as it separates one process with another number of threads.
 LOOP = f"""
-import sys, torch
+import os, sys, torch
 from leannet.data import open_source, with_validation
 from leannet.training import *
 class Double(torch.nn.Module):
@@ -84,6 +84,7 @@ if rank == 0:
     average = {{"average " + name: tensor for name, tensor in trainer.judged.state_dict().items()}}
     torch.save(state | average, sys.argv[2])
 accelerator.end_training()
+os._exit(0)  # gloo's threads outlive the group, and one that still wants Python while it goes down aborts the process
 """
 
 
