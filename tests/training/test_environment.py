@@ -34,6 +34,8 @@ def test_versions_and_machine():
 def test_command_is_ready_to_be_typed(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/leannet", "compare", "--data", "my images"])
     assert environment()["command"] == "leannet compare --data 'my images'"
+    monkeypatch.setattr(sys, "argv", ["/lib/leannet_cli/__main__.py", "train", "sm_v2"])
+    assert environment()["command"] == "leannet train sm_v2"
     monkeypatch.setattr(sys, "argv", ["pytest", "x"])
     assert environment()["command"] is None
 

@@ -24,10 +24,11 @@ def environment() -> dict[str, Any]:
     """Describe command, versions and machine, for ``environment.json``.
 
     Returns:
-        Plain values for JSON. ``commit`` is that of the source tree leannet runs from, None if it runs from a package.
+        Plain values for JSON. ``command`` is None where leannet is called from Python. ``commit`` is that of the
+        source tree leannet runs from, None if it runs from a package.
     """
     return {
-        "command": shlex.join(["leannet", *sys.argv[1:]]) if sys.argv[0].endswith("leannet") else None,
+        "command": _command(),
         "leannet": metadata.version("leannet"),
         "commit": _commit(),
         "python": platform.python_version(),
@@ -42,6 +43,13 @@ def environment() -> dict[str, Any]:
             "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         },
     }
+
+
+def _command() -> str | None:
+    program = Path(sys.argv[0])
+    # Launchers of several processes start it as a module.
+    ours = program.stem == "leannet" or program.parts[-2:] == ("leannet_cli", "__main__.py")
+    return shlex.join(["leannet", *sys.argv[1:]]) if ours else None
 
 
 def _processor() -> str:
