@@ -138,12 +138,13 @@ def onnx_runtime(model: nn.Module, images: torch.Tensor, threads: int) -> Callab
 
 
 def openvino(model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str], float]:
-    import openvino as ov
+    from leannet.deploy.formats.openvino_core import openvino_core  # needs the extra packages
 
+    core = openvino_core()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(exported(model))
-        compiled = ov.compile_model(ov.Core().read_model(path), "CPU", openvino_config(threads))
+        compiled = core.compile_model(core.read_model(path), "CPU", openvino_config(threads))
     request, ready = compiled.create_infer_request(), images.numpy()
     with torch.inference_mode():
         answer = request.infer([ready])[compiled.output(0)]
