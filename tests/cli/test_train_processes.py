@@ -84,7 +84,7 @@ if rank == 0:
     average = {{"average " + name: tensor for name, tensor in trainer.judged.state_dict().items()}}
     torch.save(state | average, sys.argv[2])
 accelerator.end_training()
-os._exit(0)  # gloo's threads outlive the group, and one that still wants Python while it goes down aborts the process
+os._exit(0)  # gloo's threads outlive the group; a process that tore Python down beside them has aborted now and then
 """
 
 
