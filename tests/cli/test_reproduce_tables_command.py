@@ -19,7 +19,7 @@ def committed(tmp_path):
     plan = plan_of("dmp", tmp_path / "committed", "small")
     write_reproduction(plan, CORRECT)
     networks = {"efficientnet_b0": 40.0, "efficientnet_b0_dmp": 30.0}
-    write_times(plan.folder, "photographs-cpu", {name: [ms] * 20 for name, ms in networks.items()})
+    write_times(plan, "photographs-cpu", {name: [ms] * 20 for name, ms in networks.items()})
     return plan.folder
 
 

@@ -8,7 +8,15 @@ import pytest
 from scipy.stats import binom
 from winding_clock import WindingClock
 
-from leannet.measure.bench import Ratio, RoundTimes, block_length, median_interval, summarise, time_in_rounds
+from leannet.measure.bench import (
+    LEAST_ROUNDS,
+    Ratio,
+    RoundTimes,
+    block_length,
+    median_interval,
+    summarise,
+    time_in_rounds,
+)
 from leannet.measure.intervals import Interval
 
 REFERENCE = "reference"
@@ -125,7 +133,32 @@ def test_figures_of_known_times():
     ],
 )
 def test_a_difference_is_an_interval_without_one(low, high, word):
-    assert Ratio("net", Interval((low + high) / 2, low, high, "")).word == word
+    assert Ratio("net", Interval((low + high) / 2, low, high, ""), LEAST_ROUNDS).word == word
+    assert Ratio("net", Interval((low + high) / 2, low, high, ""), LEAST_ROUNDS - 1).word == "too few rounds to say"
+
+
+@pytest.mark.parametrize("rounds", range(1, 9))
+def test_a_few_rounds_seldom_show_a_difference_that_is_none(rounds):
+    """Chance alone: of the five rounds that are the least to say anything all lie on one side in 6 % of cases."""
+    shown = 0
+    for seed in range(300):
+        clock = WindingClock()
+        calls = {
+            name: clock.noisy(name, 10.0, seed=2 * seed + number) for number, name in enumerate((REFERENCE, "again"))
+        }
+        shown += run(clock, calls, rounds=rounds)["again"].ratio.word in ("faster", "slower")
+    # More than this would be chance in one of 1,000 tries.
+    assert shown <= (33 if rounds >= LEAST_ROUNDS else 0)
+
+
+@pytest.mark.parametrize("rounds", [2, 5, 6, 9, 12, 17, 19])
+def test_the_interval_of_few_rounds_is_the_narrowest_that_holds_any_median(rounds):
+    found = median_interval([float(value) for value in np.random.default_rng(0).permutation(rounds)])
+    outside = int(found.low)  # the values are 0, 1, 2, ...
+    assert found.high == rounds - 1 - outside
+    coverage = 1 - 2 * binom.cdf(outside, rounds, 0.5)
+    assert coverage >= 0.95 or (outside == 0 and rounds < 6)
+    assert 1 - 2 * binom.cdf(outside + 1, rounds, 0.5) < 0.95
 
 
 def test_a_slow_and_a_quick_network_are_found():

@@ -7,7 +7,8 @@ import json
 
 import yaml
 
-from leannet.papers.tables import load_budget, load_experiment, make_plan
+from leannet.papers.tables import judge_claims, load_budget, load_experiment, make_plan, read_evidence
+from leannet.papers.tables.timing import timing_request
 from leannet.training.runs import RunSettings
 from leannet.training.runs.judging import Judgement
 
@@ -17,6 +18,13 @@ TRAIN = {"cifar10": 50_000, "cifar100": 50_000, "imagenette": 9_469, "imagenet10
 
 def plan_of(paper, folder, budget="full"):
     return make_plan(load_experiment(paper), load_budget(budget), folder)
+
+
+def verdict(plan, says, dataset="cifar10"):
+    """Return the verdict on the claim that begins so."""
+    found = judge_claims(read_evidence(plan))
+    (one,) = [each for each in found if each.claim.says.startswith(says) and each.dataset == dataset]
+    return one
 
 
 def write_reproduction(plan, correct, *, dataset="cifar10", fingerprint="c0ffee", fields=()):
@@ -50,10 +58,22 @@ def write_run(step, correct, images, fingerprint, fields):
     (step.folder / "results.json").write_text(json.dumps(results))
 
 
-def write_times(folder, name, milliseconds):
+def write_times(plan, name, milliseconds, *, others=0.0, cold=()):
     """Write a finished timing: lists of milliseconds by network."""
-    place = folder / "timing" / name
+    place = plan.folder / "timing" / name
     place.mkdir(parents=True)
     lines = [f"{number},{network},{ms}" for network, all_ms in milliseconds.items() for number, ms in enumerate(all_ms)]
     (place / "rounds.csv").write_text("\n".join(["round,network,ms", *lines]) + "\n")
-    (place / "results.json").write_text(json.dumps({"complete": True}))
+    table = {"backend": "eager", "device": "cpu", "threads": 1, "batch_size": 1, "warm_up_rounds": 9}
+    table["load"] = {"before": 0.1, "after": 0.2, "others": others}
+    table["networks"] = [{"network": network, "stable": network not in cold} for network in milliseconds]
+    (place / "results.json").write_text(json.dumps({"complete": True, "tables": [table]}))
+    timing, _, device = name.rpartition("-")
+    asked = timing_request(plan.experiment, plan.budget, timing_called(plan, timing), device)
+    (place / "args.yaml").write_text(yaml.safe_dump(asked.arguments()))
+    machine = {"processor": "Example", "gpus": ["Example GPU"]}
+    (place / "environment.json").write_text(json.dumps({"machine": machine, "packages": {"torch": "2.14.1"}}))
+
+
+def timing_called(plan, name):
+    return next(timing for timing in plan.experiment.timings if timing.name == name)

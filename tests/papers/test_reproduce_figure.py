@@ -149,7 +149,7 @@ def test_claims_are_written_with_rule_and_provenance(written):
     content = json.loads((written / "claims.json").read_text(encoding="utf-8"))
     assert {record["network"] for record in content["records"]} == set(CORRECT)
     assert content["ours"] == "3 epochs of 45,000 images, seed 0"
-    assert "Newcombe" in content["rule"]
+    assert "Newcombe" in content["rule"]["Accuracy"]
     assert content["environment"]["packages"]["matplotlib"]
     assert len(content["claims"]) == 9
 

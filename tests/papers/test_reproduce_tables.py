@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 from scipy.stats import t
-from table_records import plan_of, write_reproduction, write_times
+from table_records import plan_of, verdict, write_reproduction
 
+from leannet.measure import mean_interval
 from leannet.papers import load_paper, published
 from leannet.papers.claims import load_claims
 from leannet.papers.tables import find_tables, judge_claims, load_experiment, make_rows, read_evidence
-from leannet.papers.tables.evidence import count, mean_interval
+from leannet.papers.tables.evidence import count
 from leannet_runtime import UserError
 
 DMP, ABLATION, BASE = "efficientnet_b0_dmp", "efficientnet_b0_maxpool", "efficientnet_b0"
@@ -27,12 +28,6 @@ def _no_counting(request, monkeypatch):
     if not request.function.__name__.startswith("test_counts"):
         for place in ("verdicts", "rows"):
             monkeypatch.setattr(f"leannet.papers.tables.{place}.count", lambda *_: (1_000_000, 50_000_000))
-
-
-def verdict(plan, says, dataset="cifar10"):
-    found = judge_claims(read_evidence(plan))
-    (one,) = [each for each in found if each.claim.says.startswith(says) and each.dataset == dataset]
-    return one
 
 
 def score_limits(share, images):
@@ -119,24 +114,15 @@ def test_small_budgets_and_other_data_decide_nothing_but_are_told(tmp_path):
     assert "trained on CIFAR-10 (4 epochs of 10,000 images), and not on Imagenette. There it holds" in other.reason
 
 
-def test_times_are_judged_by_the_interval_and_gpus_are_not_guessed(tmp_path):
-    plan = plan_of("sm_v2", tmp_path)
-    random = np.random.default_rng(0)
-    speed = random.normal(1, 0.2, 60).clip(0.5)  # of the machine, the same for all networks of a round
-    networks = {"mobilenetv2_100": 20, "sm_v2": 14, "sm_v2_x2nr": 14, "torchvision/shufflenet_v2_x1_0": 14}
-    noisy = {name: (ms * speed * random.normal(1, 0.02, 60)).tolist() for name, ms in networks.items()}
-    write_reproduction(plan, {})
-    write_times(tmp_path, "family-cpu", noisy)
-    faster = verdict(plan, "SM_V2 takes less CPU time than MobileNetV2", "imagenet100")
-    assert faster.word == "confirmed"
-    assert faster.comparisons[0].value == pytest.approx(-30, abs=1)
-    assert verdict(plan, "SM_V2_x2nr takes more CPU time", "imagenet100").word == "not confirmed"
-    skips = verdict(plan, "Removing skip connections", "imagenet100")
-    assert skips.word == "not testable"
-    assert skips.reason.startswith("nothing was timed on a GPU; on the CPU the time is ")
-    assert [found.holds for found in skips.comparisons] == [None]
-    write_times(tmp_path, "family-cuda", noisy | {"sm_v2_x2nr": [2 * ms for ms in noisy["sm_v2"]]})
-    assert verdict(plan, "Removing skip connections", "imagenet100").word == "contradicted"
+def test_while_a_seed_of_the_budget_is_missing_nothing_is_decided(tmp_path):
+    plan = plan_of("dmp", tmp_path)
+    write_reproduction(plan, {DMP: 9300, ABLATION: 8900})
+    for network in (DMP, ABLATION):
+        (tmp_path / network / "seed-2" / "results.json").unlink()
+    found = verdict(plan, "Both together are more accurate than max-pooling")
+    assert (found.word, found.reason) == ("not testable", "not trained yet with seed 2. Without that it holds")
+    (tmp_path / DMP / "seed-1" / "results.json").unlink()
+    assert "with other seeds" in verdict(plan, "Both together are more accurate than max-pooling").reason
 
 
 @pytest.mark.parametrize("paper", PAPERS)

@@ -3,7 +3,7 @@
 from leannet.measure.accuracy import CALIBRATION_BINS, Accuracy, ClassAccuracy, measure_accuracy
 from leannet.measure.difference import Difference, measure_difference
 from leannet.measure.evaluation_mode import evaluation_mode
-from leannet.measure.intervals import Interval, seeds_interval, wilson_interval
+from leannet.measure.intervals import Interval, mean_interval, newcombe_interval, seeds_interval, wilson_interval
 from leannet.measure.latency import Latency, measure_latency
 from leannet.measure.macs import MACS_RULE, MacsCount, count_macs, count_parameters
 from leannet.measure.memory import peak_activation_bytes
@@ -24,9 +24,11 @@ __all__ = [
     "count_macs",
     "count_parameters",
     "evaluation_mode",
+    "mean_interval",
     "measure_accuracy",
     "measure_difference",
     "measure_latency",
+    "newcombe_interval",
     "peak_activation_bytes",
     "profile_network",
     "seeds_interval",

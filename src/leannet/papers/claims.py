@@ -38,7 +38,9 @@ class Claim:
     datasets: tuple[str, ...]
     """The data sets on which it is claimed; of counts and times, those whose sizes and classes the networks have."""
     side: str = "above"
-    """Where `network` is claimed to lie: "above" or "below" the other, or "not_below" by more than `margin`."""
+    """Where `network` is claimed to lie: "above" or "below" the other, or "not_below" by more than `margin`. Of
+    "scaling": "above" if time is claimed to follow MACs, though not linearly; "below" if their rank correlation is
+    claimed to lie below `margin`."""
     margin: float = 0.0
     """How much less still counts as not less, in the unit of the claim; decided where the paper has words only."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from leannet.papers.reproduce import RULE, Verdict
+from leannet.papers.reproduce import Verdict
 from leannet.papers.tables import Evidence, TableRow
 from leannet.papers.tables.words import cells, headings, notes, trained_text
 from leannet_cli.reproduce.tables import print_verdict
@@ -32,4 +32,4 @@ def print_tables(
             console.print(f"  {note}")
     for verdict in verdicts:
         print_verdict(console, verdict)
-    console.print(f"\nRule: {RULE}")
+    console.print("\nThe page says by which rule.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from leannet.papers.reproduce import RULE, Reproduction, Verdict
+from leannet.papers.reproduce import Reproduction, Verdict
 from leannet.papers.reproduce.page import CAPTION
 from leannet.papers.reproduce.words import HEADINGS, claim_text, comparison_text, plotted_text, row_cells
 
@@ -29,7 +29,7 @@ def print_reproduction(console: Console, reproduction: Reproduction) -> None:
     console.print(f"\n{CAPTION}")
     for verdict in reproduction.verdicts:
         print_verdict(console, verdict)
-    console.print(f"\nRule: {RULE}")
+    console.print("\nThe page says by which rule.")
     for note in reproduction.notes:
         console.print(note, style="yellow")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from leannet.measure.bench.bootstrap import median_interval
-from leannet.measure.bench.rounds import RoundTimes
+from leannet.measure.bench.rounds import LEAST_ROUNDS, RoundTimes
 from leannet.measure.intervals import Interval
 
 __all__ = ["Ratio", "Timing", "summarise"]
@@ -20,9 +20,14 @@ class Ratio:
     reference: str
     interval: Interval
 
+    rounds: int
+    """How many there were."""
+
     @property
     def word(self) -> str:
-        """What the interval says: "faster" or "slower" only if it excludes 1."""
+        """What the interval says: "faster" or "slower" only if it excludes 1, and is one of `LEAST_ROUNDS` or more."""
+        if self.rounds < LEAST_ROUNDS:
+            return "too few rounds to say"
         if self.interval.high < 1:
             return "faster"
         return "slower" if self.interval.low > 1 else "no difference shown"
@@ -75,7 +80,7 @@ def summarise(times: RoundTimes, batch_size: int, reference: str | None, *, seed
         ratio = None
         if reference is not None and divisor is not None and network != reference:
             ratios = (np.asarray(seconds) / divisor).tolist()
-            ratio = Ratio(reference, median_interval(ratios, seed=seed))
+            ratio = Ratio(reference, median_interval(ratios, seed=seed), len(ratios))
         records.append(
             Timing(
                 network=network,

@@ -49,6 +49,11 @@ class Scaling:
         return self.rank_correlation.low > 0 and self.p_value < _SIGNIFICANT
 
     @property
+    def opposes(self) -> bool:
+        """Whether it is shown that networks of more MACs take less time."""
+        return self.rank_correlation.high < 0 and self.p_value < _SIGNIFICANT
+
+    @property
     def word(self) -> str:
         """The finding in words."""
         if not self.follows:

@@ -3,7 +3,8 @@
 from leannet.papers.reproduce.drawings import DRAWINGS, Drawing, find_drawing
 from leannet.papers.reproduce.files import begin_folder, write_reproduction
 from leannet.papers.reproduce.reproduction import Reproduction, Row, reproduce_figure
-from leannet.papers.reproduce.verdicts import RULE, Comparison, Verdict
+from leannet.papers.reproduce.rule import RULE
+from leannet.papers.reproduce.verdicts import Comparison, Verdict
 
 __all__ = [
     "DRAWINGS",

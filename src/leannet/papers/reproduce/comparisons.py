@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from leannet.measure import Interval
+from leannet.measure import mean_interval, newcombe_interval
 from leannet.models import count_exit_macs, create_network
 from leannet.papers.claims import Claim
 from leannet.papers.published import Figure, agrees, published
-from leannet.papers.reproduce.records import ENSEMBLE, Exit, Point, TrainingRecord
+from leannet.papers.reproduce.records import ENSEMBLE, Exit, TrainingRecord
 
 __all__ = [
     "ABOUT_THE_SAME",
@@ -23,7 +24,6 @@ __all__ = [
     "compare_macs",
     "entering_counts",
     "nearest_exit",
-    "newcombe_interval",
     "other_than_plotted",
     "plotted_range",
 ]
@@ -59,51 +59,38 @@ class Count:
     """With gates, of which nobody knows how many are open: those with all closed, and those with all open."""
 
 
-def compare_accuracy(claim: Claim, ours: TrainingRecord, other: TrainingRecord, seeds: bool) -> list[Comparison]:
-    """Compare two trainings at the exits that a claim compares.
+def compare_accuracy(
+    claim: Claim, ours: Sequence[TrainingRecord], others: Sequence[TrainingRecord]
+) -> tuple[Comparison, ...]:
+    """Compare the trainings of two networks, all seeds together, at the exits that a claim compares.
 
     Args:
         claim: About accuracy.
-        ours: Of the network that is claimed to be better.
-        other: Of the other one.
-        seeds: Whether the seed is told.
+        ours: Of the network that is claimed to be better, at least one.
+        others: Of the other one, with the same seeds.
 
     Returns:
         A comparison for each exit; none if no exit needs about the MACs of the single network.
     """
-    pairs: list[tuple[str, Point, Point]] = []
+    pairs: list[tuple[str, Exit, Exit]] = []
     if claim.compared == "nearest_macs":
-        single, exit = other.points[None], _exit_beside(ours, other)
-        point = ours.points[exit]
-        if abs(math.log(point.macs / single.macs)) > math.log(ABOUT_THE_SAME):
-            return []
-        pairs.append((f"exit {exit} ({point.macs / 1e6:.1f} M MACs against {single.macs / 1e6:.1f} M)", point, single))
+        exit = _exit_beside(ours, others)
+        macs, single = _mean_macs(ours)[exit], _mean_macs(others)[None]
+        if abs(math.log(macs / single)) > math.log(ABOUT_THE_SAME):
+            return ()
+        pairs.append((f"exit {exit} ({macs / 1e6:.1f} M MACs against {single / 1e6:.1f} M)", exit, None))
     else:
-        pairs += [(f"exit {exit}", ours.points[exit], other.points[exit]) for exit in ours.points if exit != ENSEMBLE]
+        pairs += [(f"exit {exit}", exit, exit) for exit in ours[0].points if exit != ENSEMBLE]
     found = []
-    for where, point, against in pairs:
-        difference = newcombe_interval(point.top1, against.top1)
-        place = f"{where}, seed {ours.seed}" if seeds else where
-        found.append(Comparison(place, difference.value, difference.low, difference.high, difference.low > 0))
-    return found
-
-
-def newcombe_interval(first: Interval, second: Interval) -> Interval:
-    """Compute the 95 % interval of the difference of two shares, first less second, from their Wilson intervals.
-
-    Args:
-        first: Percent, by `leannet.measure.wilson_interval`.
-        second: The same.
-
-    Returns:
-        Percentage points.
-
-    Source: Newcombe (1998), "Interval estimation for the difference between independent proportions", method 10.
-    """
-    difference = first.value - second.value
-    low = difference - math.hypot(first.value - first.low, second.high - second.value)
-    high = difference + math.hypot(first.high - first.value, second.value - second.low)
-    return Interval(difference, low, high, "Newcombe, hybrid score, independent")
+    for where, exit, against in pairs:
+        both = ((ours, exit), (others, against))
+        first, second = (
+            mean_interval([each.points[at].top1.value for each in records], records[0].test_images)
+            for records, at in both
+        )
+        difference = newcombe_interval(first, second)
+        found.append(Comparison(where, difference.value, difference.low, difference.high, difference.low > 0))
+    return tuple(found)
 
 
 def nearest_exit(exits: dict[Exit, float], macs: float) -> Exit:
@@ -146,15 +133,14 @@ def compare_macs(claim: Claim, dataset: str) -> tuple[tuple[Comparison, ...], li
     return (*found, Comparison("mean of the exits", mean[1], mean[0], mean[1], None)), counts
 
 
-def entering_counts(claim: Claim, pairs: Sequence[tuple[TrainingRecord, TrainingRecord]]) -> list[Count]:
+def entering_counts(claim: Claim, ours: Sequence[TrainingRecord], others: Sequence[TrainingRecord]) -> list[Count]:
     """Return the MACs by which a claim about accuracy picks an exit; none if it compares the same exits."""
     if claim.compared != "nearest_macs":
         return []
     found = []
-    for one, other in pairs:
-        for record, exit in ((one, _exit_beside(one, other)), (other, None)):
-            macs = record.points[exit].macs
-            found.append(Count(record.network, exit, macs, macs))
+    for records, exit in ((ours, _exit_beside(ours, others)), (others, None)):
+        macs = _mean_macs(records)[exit]
+        found.append(Count(records[0].network, exit, macs, macs))
     return found
 
 
@@ -191,8 +177,13 @@ def plotted_range(claim: Claim, dataset: str) -> tuple[float, float] | None:
     return (min(differences), max(differences)) if differences else None
 
 
-def _exit_beside(ours: TrainingRecord, single: TrainingRecord) -> Exit:
-    return nearest_exit({exit: point.macs for exit, point in ours.points.items()}, single.points[None].macs)
+def _exit_beside(ours: Sequence[TrainingRecord], single: Sequence[TrainingRecord]) -> Exit:
+    return nearest_exit(_mean_macs(ours), _mean_macs(single)[None])
+
+
+def _mean_macs(records: Sequence[TrainingRecord]) -> dict[Exit, float]:
+    """Return the MACs to each exit; those of gates hang on the training, so that seeds differ."""
+    return {exit: statistics.fmean(record.points[exit].macs for record in records) for exit in records[0].points}
 
 
 @functools.cache

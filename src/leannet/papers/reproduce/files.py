@@ -11,7 +11,8 @@ from typing import Any
 from leannet.papers.reproduce.page import write_page
 from leannet.papers.reproduce.picture import draw_figure
 from leannet.papers.reproduce.reproduction import Reproduction
-from leannet.papers.reproduce.verdicts import RULE, Verdict
+from leannet.papers.reproduce.rule import RULE
+from leannet.papers.reproduce.verdicts import Verdict
 from leannet.training import environment
 from leannet_runtime import UserError
 from leannet_runtime.files import make_folder, write_json, write_text

@@ -13,7 +13,8 @@ from leannet.papers.published import load_paper
 from leannet.papers.reproduce.picture import inline_svg
 from leannet.papers.reproduce.records import TrainingRecord
 from leannet.papers.reproduce.reproduction import Reproduction
-from leannet.papers.reproduce.verdicts import RULE, Verdict
+from leannet.papers.reproduce.rule import RULE
+from leannet.papers.reproduce.verdicts import Verdict
 from leannet.papers.reproduce.words import HEADINGS, claim_text, comparison_text, plotted_text, row_cells
 
 __all__ = ["CAPTION", "html_list", "html_table", "reproduction_page", "write_page"]

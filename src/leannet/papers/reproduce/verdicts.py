@@ -1,4 +1,4 @@
-"""What becomes of a paper's claims: one rule, in code, for all of them."""
+"""What becomes of the claims that a paper makes about a figure, by `leannet.papers.reproduce.RULE`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from leannet.papers.claims import Claim
 from leannet.papers.reproduce.comparisons import (
-    ABOUT_THE_SAME,
     Comparison,
     compare_accuracy,
     compare_macs,
@@ -18,66 +17,21 @@ from leannet.papers.reproduce.comparisons import (
 )
 from leannet.papers.reproduce.drawings import Drawing
 from leannet.papers.reproduce.records import TrainingRecord
-from leannet.papers.reproduce.terms import FREE_FIELDS, FREE_OF_SINGLE_NETWORKS, FREE_OF_SUMMED_LOSSES, deviation
+from leannet.papers.reproduce.rule import (
+    CONFIRMED,
+    CONTRADICTED,
+    ENOUGH,
+    FAILS_FOR_OURS,
+    HOLDS_FOR_OURS,
+    LEAST_SEEDS,
+    NOT_AT_THIS_BUDGET,
+    NOT_CONFIRMED,
+    NOT_TESTABLE,
+)
+from leannet.papers.reproduce.terms import deviation
 from leannet.training import load_recipe
 
-__all__ = [
-    "CONFIRMED",
-    "CONTRADICTED",
-    "ENOUGH",
-    "FAILS_FOR_OURS",
-    "HOLDS_FOR_OURS",
-    "NOT_AT_THIS_BUDGET",
-    "NOT_CONFIRMED",
-    "NOT_TESTABLE",
-    "RULE",
-    "Comparison",
-    "Verdict",
-    "judge_claim",
-]
-
-ENOUGH = 0.5
-"""Share of the recipe's image presentations (epochs times images) from which a training can decide a claim."""
-
-CONFIRMED, NOT_CONFIRMED, CONTRADICTED = "confirmed", "not confirmed", "contradicted"
-HOLDS_FOR_OURS, FAILS_FOR_OURS = "holds for our layouts", "does not hold for our layouts"
-NOT_TESTABLE, NOT_AT_THIS_BUDGET = "not testable", "not testable at this budget"
-
-RULE = (
-    "A claim about accuracy is confirmed if, for every seed with which both networks were trained and at every exit, "
-    "the 95 % interval of the difference lies wholly on the claimed side of 0; it is contradicted if one of them lies "
-    "wholly on the other side; else it is not confirmed. Seeds that "
-    "only one of them has do not count, and are named. The interval is Newcombe's hybrid score interval "
-    "of two independent shares, from their Wilson intervals: on the same test images it is rather too wide, and it "
-    "knows nothing of the chance in training, which only more seeds show. The size is shown and not judged, for the "
-    "printed range spans several data sets. A claim about MACs needs no training: it is confirmed if at every exit, "
-    "with all gates open, at least the printed share is saved. With a network that has no exits, the exit whose MACs "
-    f"are nearest is compared; they may differ by a factor of {ABOUT_THE_SAME:g}. Where one of our counts that enter "
-    "such a claim, about MACs or about networks of about the same MACs, is not the plotted one within the error of "
-    f'reading the plot, the claim is neither confirmed nor not: it "{HOLDS_FOR_OURS}", or it "{FAILS_FOR_OURS}". '
-    "Untrained, gates may have any count between all closed and all open; trained, they have their mean on the test "
-    "images. Into a claim about accuracy at the same exits no MACs enter. A claim is not testable if a record is "
-    "missing; if no exit needs about the MACs of the single network; if a network was not trained by the recipe of its "
-    "paper, in one process, from no given weights and to the end of its schedule; if "
-    "the two were trained for unequal epochs or numbers of images, or on other images (by the fingerprint of the "
-    f"data); or if they saw fewer than {100 * ENOUGH:.0f} % of the images (epochs times images) that the recipe goes "
-    "through: then what came out at this budget is told beside it. Fields of a recipe that are free: "
-    f"{', '.join(FREE_FIELDS)}; where exits learn by the sum of their losses {', '.join(FREE_OF_SUMMED_LOSSES)}; and "
-    f"of networks without exits {', '.join(FREE_OF_SINGLE_NETWORKS)}. All others are compared, at the size of image "
-    "and crop that is used. "
-    "In a table the seeds of a network are put together: their mean, and an interval that squares and adds (Zou and "
-    "Donner 2008) Student's interval of the mean over seeds, for chance in training, and Wilson's of the mean share, "
-    "for the choice of test images; of one seed Wilson's alone. Two networks are compared by squaring and adding once "
-    "more, which on the same test images is rather too wide. A claim of not losing more than a margin is confirmed if "
-    "the interval lies wholly above minus the margin, and contradicted if it lies wholly below. A claim about "
-    "parameters or MACs of networks without exits needs no training: it is confirmed if ours lie on the claimed side, "
-    "by at least the printed share in its printed places, and contradicted if not; if one of the two counts is not "
-    "the printed one, it is said of our layouts only. A claim about time is confirmed or contradicted if the 95 % "
-    "bootstrap interval of the ratio, measured in turns on one machine, lies wholly on one side of 1; how large the "
-    "ratio is belongs to the machine and is not judged. A claim about time on a GPU is not testable without one; the "
-    "time on the CPU is then told beside it."
-)
-
+__all__ = ["Comparison", "Verdict", "judge_claim"]
 
 _BySeed = Mapping[int, TrainingRecord]
 
@@ -136,22 +90,21 @@ def _judge_trainings(
         return verdict(NOT_TESTABLE, f"there is no record of {' nor of '.join(missing)}")
     ours, against = ({record.seed: record for record in records if record.network == name} for name in both)
     alone = _without_partner(ours, against, (drawing.names[claim.network], drawing.names[claim.against]))
-    pairs = [(ours[seed], against[seed]) for seed in sorted(ours.keys() & against.keys())]
-    if not pairs:
+    seeds = tuple(sorted(ours.keys() & against.keys()))
+    if not seeds:
         reason = f"there is no seed with which both were trained: {', '.join(alone)}"
         return verdict(NOT_TESTABLE, reason, without_partner=alone)
-    seeds = tuple(one.seed for one, _ in pairs)
     verdict = functools.partial(verdict, seeds=seeds, without_partner=alone)
-    if reason := _unfit(pairs, drawing):
+    first, second = ([some[seed] for seed in seeds] for some in (ours, against))
+    if reason := _unfit(list(zip(first, second, strict=True)), drawing):
         return verdict(NOT_TESTABLE, reason)
-    found = [compare_accuracy(claim, *pair, seeds=len(pairs) > 1) for pair in pairs]
-    if not all(found):
+    comparisons = compare_accuracy(claim, first, second)
+    if not comparisons:
         return verdict(NOT_TESTABLE, "no exit needs about the same MACs")
-    comparisons = tuple(comparison for of_seed in found for comparison in of_seed)
-    others = other_than_plotted(entering_counts(claim, pairs), drawing.dataset)
+    others = other_than_plotted(entering_counts(claim, first, second), drawing.dataset)
     of_seeds = "; ".join((f"seed{'s' * (len(seeds) > 1)} {' and '.join(map(str, seeds))}", *alone))
     finding = f"{_finding(comparisons)} ({of_seeds}){_not_plotted(others)}"
-    if not (short := _too_short(claim, drawing, [record for pair in pairs for record in pair])):
+    if not (short := _too_little(claim, drawing, [*first, *second], len(seeds))):
         return verdict(_word(comparisons, others, accuracy=True), finding, comparisons)
     holds = "it holds" if _hold(comparisons) else "it does not hold"
     return verdict(NOT_AT_THIS_BUDGET, f"{short}. At this budget {holds}: {finding}", comparisons)
@@ -195,11 +148,11 @@ def _not_plotted(others: Sequence[str]) -> str:
     return f"; but these counts of ours are not the plotted ones: {', '.join(others)}" if others else ""
 
 
-def _too_short(claim: Claim, drawing: Drawing, records: Sequence[TrainingRecord]) -> str:
-    """Return why trainings decide nothing, empty if they were long enough."""
+def _too_little(claim: Claim, drawing: Drawing, records: Sequence[TrainingRecord], seeds: int) -> str:
+    """Return why trainings decide nothing, empty if they were long enough and enough of them."""
     epochs = load_recipe(drawing.recipes[claim.network]).epochs
     if min(record.epochs * record.images for record in records) >= ENOUGH * epochs * drawing.train_images:
-        return ""
+        return "" if seeds >= LEAST_SEEDS else "one seed does not show how much chance there is in training"
     budgets = " and ".join(dict.fromkeys(record.budget for record in records))
     return (
         f"trained for {budgets}, and the recipe takes {epochs} epochs of {drawing.train_images:,} "

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import functools
-import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from leannet.measure import Interval, count_macs, count_parameters, seeds_interval, wilson_interval
-from leannet.measure.bench import RoundTimes, summarise
+from leannet.measure import Interval, count_macs, count_parameters, mean_interval
+from leannet.measure.bench import summarise
 from leannet.models import create_network, default_img_size
 from leannet.papers.reproduce.records import TrainingRecord, read_record
 from leannet.papers.tables.budget import Budget
 from leannet.papers.tables.experiment import Experiment, Timing
 from leannet.papers.tables.plan import Plan, Step
-from leannet.papers.tables.timing import read_times
+from leannet.papers.tables.timing import GroupTimes, read_times
 from leannet.papers.tables.training import read_state
 from leannet_runtime import UserError
 
-__all__ = ["Evidence", "check_state", "count", "mean_interval", "read_evidence"]
+__all__ = ["Evidence", "check_state", "count", "read_evidence"]
 
 DEVICES = ("cpu", "cuda")
 SETTLED_BY_DATA = ("img_size", "crop_pct", "hflip")
@@ -46,7 +44,7 @@ class Evidence:
     records: dict[str, tuple[TrainingRecord, ...]]
     """By network, in the order of seeds."""
 
-    times: dict[tuple[str, str], RoundTimes]
+    times: dict[tuple[str, str], GroupTimes]
     """By the name of the timing and the device."""
 
     def top1(self, network: str) -> Interval | None:
@@ -58,7 +56,8 @@ class Evidence:
 
     def ratio(self, network: str, against: str, timing: Timing, device: str) -> Interval | None:
         """Return the time of a network as a multiple of another's; None where one of them was not timed."""
-        times = self.times.get((timing.name, device))
+        group = self.times.get((timing.name, device))
+        times = None if group is None else group.rounds
         if times is None or not {network, against} <= times.seconds.keys() or network == against:
             return None
         found = {record.network: record.ratio for record in summarise(times, 1, against)}[network]
@@ -97,7 +96,7 @@ def read_evidence(plan: Plan) -> Evidence:
         (timing.name, device): found
         for timing in plan.experiment.timings
         for device in DEVICES
-        if (found := read_times(plan.folder, timing, device)) is not None
+        if (found := read_times(plan.experiment, plan.budget, plan.folder, timing, device)) is not None
     }
     trained = {} if state is None else state
     return Evidence(
@@ -123,33 +122,6 @@ def _check_record(record: TrainingRecord, step: Step, others: Sequence[TrainingR
     if different:
         why = f"it was trained with other {', '.join(different)} than this budget has"
         raise UserError(f"cannot use {step.folder}", why, "Move it elsewhere, or choose another folder")
-
-
-def mean_interval(accuracies: Sequence[float], images: int) -> Interval:
-    """Compute the 95 % interval of the mean accuracy over seeds, for chance in training and in the choice of images.
-
-    Both half widths are squared and added on each side. What chance in the images makes the seeds differ is counted
-    twice, so the interval is rather too wide.
-
-    Args:
-        accuracies: Percent, one for each seed.
-        images: On which each seed was judged, the same for all.
-
-    Returns:
-        Percent; of one seed Wilson's interval alone.
-
-    Source: Zou and Donner (2008), "Construction of confidence limits about effect measures: a general approach"; the
-    two kinds of chance as in Bouthillier et al. (2021), "Accounting for variance in machine learning benchmarks".
-    """
-    mean = statistics.fmean(accuracies)
-    chosen = wilson_interval(round(mean / 100 * images), images)
-    if len(accuracies) == 1:
-        return Interval(mean, chosen.low, chosen.high, chosen.method)
-    seeds = seeds_interval(accuracies)
-    low = mean - math.hypot(chosen.value - chosen.low, mean - seeds.low)
-    high = mean + math.hypot(chosen.high - chosen.value, seeds.high - mean)
-    method = f"Student over {len(accuracies)} seeds and Wilson over images, squared and added"
-    return Interval(mean, max(0.0, low), min(100.0, high), method)
 
 
 @functools.cache

@@ -10,7 +10,8 @@ from typing import Any
 
 from leannet.papers.reproduce.files import claim_record
 from leannet.papers.reproduce.page import html_list, html_table, reproduction_page
-from leannet.papers.reproduce.verdicts import RULE, Verdict
+from leannet.papers.reproduce.rule import RULE
+from leannet.papers.reproduce.verdicts import Verdict
 from leannet.papers.tables.evidence import Evidence
 from leannet.papers.tables.rows import TableRow
 from leannet.papers.tables.words import cells, headings, notes, trained_text

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from leannet.measure.bench import RoundTimes
 from leannet.papers.published import load_paper
@@ -13,7 +17,22 @@ from leannet.papers.tables.experiment import Experiment, Timing
 from leannet.report.bench import BenchObserver, BenchRequest, run_bench
 from leannet_runtime import UserError
 
-__all__ = ["read_times", "run_timings", "timed_networks"]
+__all__ = ["GroupTimes", "read_times", "run_timings", "timed_networks", "timing_request"]
+
+BUSY = 0.1
+"""From this share of the time of all cores, what others did is told beside times."""
+
+_OF_THE_MACHINE = ("device", "threads")
+
+
+@dataclass(frozen=True)
+class GroupTimes:
+    """The times of networks that were timed beside each other."""
+
+    rounds: RoundTimes
+
+    circumstances: str
+    """Under which they were taken, in words."""
 
 
 def timed_networks(experiment: Experiment, timing: Timing) -> tuple[str, ...]:
@@ -45,50 +64,73 @@ def run_timings(
         UserError: There is no such device.
     """
     for timing in experiment.timings:
-        place = _place(folder, timing, device)
-        if not set(timing.tables) & set(tables) or _complete(place):
-            continue
-        request = BenchRequest(
-            models=timed_networks(experiment, timing),
-            reference=timing.reference,
-            img_sizes=None if timing.img_size is None else (timing.img_size,),
-            num_classes=timing.num_classes,
-            rounds=budget.rounds,
-            device=device,
-        )
-        run_bench(request, place, observer)
+        place, request = _place(folder, timing, device), timing_request(experiment, budget, timing, device)
+        if set(timing.tables) & set(tables) and not _complete(place, request):
+            run_bench(request, place, observer)
 
 
-def read_times(folder: Path, timing: Timing, device: str) -> RoundTimes | None:
-    """Return the times of a group of networks; None if they were not taken, or not to the end.
+def timing_request(experiment: Experiment, budget: Budget, timing: Timing, device: str) -> BenchRequest:
+    """Return how the networks of a group are timed."""
+    return BenchRequest(
+        models=timed_networks(experiment, timing),
+        reference=timing.reference,
+        img_sizes=None if timing.img_size is None else (timing.img_size,),
+        num_classes=timing.num_classes,
+        rounds=budget.rounds,
+        device=device,
+    )
+
+
+def read_times(experiment: Experiment, budget: Budget, folder: Path, timing: Timing, device: str) -> GroupTimes | None:
+    """Return the times of a group of networks; None if they were not taken so, or not to the end.
 
     Raises:
         UserError: A file is damaged.
     """
     place = _place(folder, timing, device)
-    if not _complete(place):
+    if not _complete(place, timing_request(experiment, budget, timing, device)):
         return None
-    path = place / "rounds.csv"
     seconds: dict[str, list[float]] = {}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with (place / "rounds.csv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 seconds.setdefault(row["network"], []).append(float(row["ms"]) / 1000)
+        [table] = json.loads((place / "results.json").read_text(encoding="utf-8"))["tables"]
+        described = json.loads((place / "environment.json").read_text(encoding="utf-8"))
+        times = {name: tuple(values) for name, values in seconds.items()}
+        stable = {row["network"]: bool(row["stable"]) for row in table["networks"]}
+        rounds = RoundTimes(times, int(table["warm_up_rounds"]), {name: stable[name] for name in times})
+        return GroupTimes(rounds, _circumstances(table, rounds.rounds, described))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"cannot use {path}", str(error), f"Remove {place} to time again") from error
-    times = {name: tuple(values) for name, values in seconds.items()}
-    return RoundTimes(times, 0, dict.fromkeys(times, True))
+        raise UserError(f"cannot use {place}", str(error), "Remove it to time again") from error
+
+
+def _circumstances(table: dict[str, Any], rounds: int, described: dict[str, Any]) -> str:
+    machine, packages = described["machine"], described["packages"]
+    on_gpu = table["device"] != "cpu"
+    processor = ", ".join(machine["gpus"]) if on_gpu else machine["processor"]
+    threads = "" if on_gpu else f", {table['threads']} thread{'s' * (table['threads'] != 1)}"
+    busy = table["load"]["others"] or 0.0
+    others = f"; other processes took {100 * busy:.0f} % of all cores meanwhile" if busy >= BUSY else ""
+    return (
+        f"PyTorch {packages['torch']} {table['backend']} on {processor}{threads}, batch {table['batch_size']}, "
+        f"{rounds} rounds in turns{others}"
+    )
 
 
 def _place(folder: Path, timing: Timing, device: str) -> Path:
     return folder / "timing" / f"{timing.name}-{device.partition(':')[0]}"
 
 
-def _complete(place: Path) -> bool:
+def _complete(place: Path, request: BenchRequest) -> bool:
+    """Say whether times were taken to the end, and of the same networks in the same way."""
     path = place / "results.json"
     if not path.is_file():
         return False
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["complete"] is True
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"cannot use {path}", str(error), f"Remove {place} to time again") from error
+        complete = json.loads(path.read_text(encoding="utf-8"))["complete"] is True
+        before = yaml.safe_load((place / "args.yaml").read_text(encoding="utf-8"))
+        asked = {name: value for name, value in request.arguments().items() if name not in _OF_THE_MACHINE}
+        return complete and all(before[name] == value for name, value in asked.items())
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise UserError(f"cannot use {place}", str(error), "Remove it to time again") from error

@@ -7,26 +7,29 @@ from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 
-from leannet.measure import Interval
+from leannet.measure import Interval, newcombe_interval
 from leannet.measure.bench import measure_scaling, median_interval
 from leannet.papers.claims import Claim, load_claims
 from leannet.papers.published import Figure, agrees, load_paper
-from leannet.papers.reproduce.comparisons import Comparison, newcombe_interval
+from leannet.papers.reproduce.comparisons import Comparison
 from leannet.papers.reproduce.drawings import dataset_title
-from leannet.papers.reproduce.verdicts import (
+from leannet.papers.reproduce.rule import (
     CONFIRMED,
     CONTRADICTED,
     ENOUGH,
     FAILS_FOR_OURS,
     HOLDS_FOR_OURS,
+    LEAST_SEEDS,
+    LINEAR,
     NOT_AT_THIS_BUDGET,
     NOT_CONFIRMED,
     NOT_TESTABLE,
-    Verdict,
 )
+from leannet.papers.reproduce.verdicts import Verdict
 from leannet.papers.tables.evidence import Evidence, count
 from leannet.papers.tables.experiment import DATASETS, Timing
 from leannet.papers.tables.rows import sizes_of
+from leannet.papers.tables.timing import GroupTimes
 from leannet.training import load_recipe
 
 __all__ = ["judge_claims"]
@@ -119,21 +122,29 @@ def _reaches(difference: float, claim: Claim) -> bool:
 
 def _judge_time(claim: Claim, verdict: Callable[..., Verdict], evidence: Evidence) -> Verdict:
     device = DEVICES[claim.quantity]
-    ratio = _ratio(claim, evidence, device)
-    if ratio is not None:
+    timed = _ratio(claim, evidence, device)
+    if timed is not None:
+        ratio, group = timed
         found = _ratio_comparison("on the GPU" if device == "cuda" else "on the CPU", ratio, claim)
-        return verdict(_word(claim, found), f"time as a multiple: {_interval_text(ratio)}", (found,))
+        reason = f"time as a multiple: {_interval_text(ratio)}; {group.circumstances}"
+        if cold := [name for name in (claim.network, claim.against) if not group.rounds.stable[name]]:
+            told = f"{' and '.join(cold)} did not become warm before timing began; {reason}"
+            return verdict(NOT_TESTABLE, told, (found,))
+        return verdict(_word(claim, found), reason, (found,))
     beside = _ratio(claim, evidence, "cpu") if device == "cuda" else None
     if beside is None:
         return verdict(NOT_TESTABLE, f"nothing was timed on the {'GPU' if device == 'cuda' else 'CPU'}")
-    found = _ratio_comparison("on the CPU, for information", beside, claim)
-    reason = f"nothing was timed on a GPU; on the CPU the time is {_interval_text(beside)} times the other's"
+    found = _ratio_comparison("on the CPU, for information", beside[0], claim)
+    reason = f"nothing was timed on a GPU; on the CPU the time is {_interval_text(beside[0])} times the other's"
     return verdict(NOT_TESTABLE, reason, (Comparison(found.where, found.value, found.low, found.high, None),))
 
 
-def _ratio(claim: Claim, evidence: Evidence, device: str) -> Interval | None:
-    found = (evidence.ratio(claim.network, claim.against, timing, device) for timing in _timings_for(claim, evidence))
-    return next((ratio for ratio in found if ratio is not None), None)
+def _ratio(claim: Claim, evidence: Evidence, device: str) -> tuple[Interval, GroupTimes] | None:
+    for timing in _timings_for(claim, evidence):
+        ratio = evidence.ratio(claim.network, claim.against, timing, device)
+        if ratio is not None:
+            return ratio, evidence.times[timing.name, device]
+    return None
 
 
 def _timings_for(claim: Claim, evidence: Evidence) -> list[Timing]:
@@ -149,17 +160,27 @@ def _ratio_comparison(where: str, ratio: Interval, claim: Claim) -> Comparison:
 
 def _judge_scaling(claim: Claim, verdict: Callable[..., Verdict], evidence: Evidence) -> Verdict:
     timing = evidence.experiment.timing_of(claim.network)
-    times = evidence.times.get((timing.name, DEVICES[claim.quantity]))
-    if times is None:
-        return verdict(NOT_TESTABLE, "nothing was timed")
-    macs = [count(name, timing.num_classes, timing.img_size)[1] for name in times.seconds]
-    scaling = measure_scaling(macs, [median_interval(list(seconds)).value for seconds in times.seconds.values()])
+    group = evidence.times.get((timing.name, DEVICES[claim.quantity]))
+    if group is None:
+        return verdict(NOT_TESTABLE, f"nothing was timed on the {'GPU' if claim.quantity == 'gpu_ms' else 'CPU'}")
+    seconds = group.rounds.seconds
+    macs = [count(name, timing.num_classes, timing.img_size)[1] for name in seconds]
+    scaling = measure_scaling(macs, [median_interval(list(each)).value for each in seconds.values()])
     if scaling is None:
         return verdict(NOT_TESTABLE, "too few networks were timed")
-    exponent = scaling.exponent
-    reason = f"{scaling.word} (time = factor * MACs^{exponent.value:.2f}, 95 % interval {_ends(exponent)})"
-    linear = exponent.low <= 1 <= exponent.high
-    return verdict(CONFIRMED if scaling.follows and not linear else NOT_CONFIRMED, reason)
+    rank, exponent = scaling.rank_correlation, scaling.exponent
+    reason = (
+        f"{scaling.word} (rank correlation {rank.value:.2f}, 95 % interval {rank.low:.2f} to {rank.high:.2f}, "
+        f"p = {scaling.p_value:.3f}; time = factor * MACs^{exponent.value:.2f}, 95 % interval {_ends(exponent)})"
+    )
+    if claim.side == "below":  # it hardly follows
+        confirmed, contradicted = rank.high < claim.margin, rank.low > claim.margin
+    else:
+        linear = LINEAR[0] < exponent.low and exponent.high < LINEAR[1]
+        confirmed = scaling.follows and not exponent.low <= 1 <= exponent.high
+        contradicted = scaling.opposes or (scaling.follows and linear)
+        confirmed = confirmed and not contradicted
+    return verdict(CONFIRMED if confirmed else CONTRADICTED if contradicted else NOT_CONFIRMED, reason)
 
 
 def _judge_accuracy(claim: Claim, dataset: str, verdict: Callable[..., Verdict], evidence: Evidence) -> Verdict:
@@ -194,6 +215,13 @@ def _judge_accuracy(claim: Claim, dataset: str, verdict: Callable[..., Verdict],
         whole = f"{recipe.epochs} epochs of {DATASETS[dataset]['train']:,} images"
         return verdict(
             NOT_AT_THIS_BUDGET, f"trained for {ours[0].budget}, and the recipe takes {whole}. At this budget {told}"
+        )
+    budget = evidence.budget.seeds
+    if missing := [str(seed) for seed in budget if seed not in seeds]:
+        return verdict(NOT_TESTABLE, f"not trained yet with seed {' and '.join(missing)}. Without that {told}")
+    if len(seeds) < LEAST_SEEDS:
+        return verdict(
+            NOT_AT_THIS_BUDGET, f"one seed does not show how much chance there is in training. With it {told}"
         )
     return verdict(word, told)
 

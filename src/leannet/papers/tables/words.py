@@ -60,8 +60,10 @@ def notes(evidence: Evidence, rows: Sequence[TableRow]) -> tuple[str, ...]:
         )
     if rows[0].table in evidence.experiment.quoted:
         found.append("The paper quotes these accuracies from others; they are not run.")
-    reference = evidence.experiment.timing_of(rows[0].table).reference
-    found.append(f"Times are multiples of that of {reference}; ours are measured in turns, batch 1.")
+    timing = evidence.experiment.timing_of(rows[0].table)
+    groups = [group for (name, _), group in evidence.times.items() if name == timing.name]
+    taken = [f"ours: {group.circumstances}" for group in groups] or ["ours are not taken yet"]
+    found.append(f"Times are multiples of that of {timing.reference}; {'; '.join(taken)}.")
     printed = (figure for row in rows for figure in row.published.values())
     found += dict.fromkeys(f"{figure.network}, {figure.quantity}: {figure.note}" for figure in printed if figure.note)
     return tuple(found)

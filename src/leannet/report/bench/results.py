@@ -6,13 +6,23 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from leannet.measure import MACS_RULE
-from leannet.measure.bench import ROUNDS_RULE, SCALING_RULE, CpuLimits, Load, RoundTimes, Scaling, Timing
+from leannet.measure.bench import (
+    LEAST_ROUNDS,
+    ROUNDS_RULE,
+    SCALING_RULE,
+    CpuLimits,
+    Load,
+    RoundTimes,
+    Scaling,
+    Timing,
+)
 
 __all__ = ["MEMORY_RULE", "RATIO_RULE", "BenchResults", "BenchTable", "Failure", "NetworkFacts", "Setting"]
 
 RATIO_RULE = (
     "The ratio is the median over rounds of time / time of the reference in the same round; it is called faster or "
-    "slower only if its 95 % bootstrap interval excludes 1."
+    "slower only if its 95 % interval (bootstrap; of fewer than 20 rounds order statistics) excludes 1, and never from "
+    f"fewer than {LEAST_ROUNDS} rounds."
 )
 
 MEMORY_RULE = (
