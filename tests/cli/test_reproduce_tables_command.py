@@ -58,6 +58,30 @@ def test_plan_says_the_hours_and_runs_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("paper", "table", "trained"),
+    [
+        ("dmp", 1, 0),  # counts only
+        ("dmp", 2, 4),
+        ("sm_v2", 2, 0),  # quoted
+        ("sm_v2", 3, 5),
+        ("cse", 5, 4),
+    ],
+)
+def test_a_table_trains_no_more_than_it_needs(paper, table, trained):
+    first, *steps = leannet("reproduce", paper, "--table", table, "--plan", "--budget", "small").out.splitlines()
+    assert len({step.split(",")[0] for step in steps}) == trained
+    assert len(steps) == 3 * trained
+    assert ("nothing is trained" in first) == (trained == 0)
+
+
+def test_a_figure_does_not_train_on_other_data_than_its_own(tmp_path):
+    said = refusal("reproduce", "emgnet", "--budget", "smoke", "--data", "digits")
+    assert "cannot use digits: the points of the figure are of 10 other classes (airplane, automobile, bird, " in said
+    assert not (tmp_path / "runs").exists()
+    assert "without a budget a figure is drawn from records" in refusal("reproduce", "emgnet", "--data", "digits")
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["dmpp"], "cannot find the paper 'dmpp': no file has this identifier. Choose one of "),

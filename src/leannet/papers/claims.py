@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from importlib import resources
@@ -43,6 +44,12 @@ class Claim:
     claimed to lie below `margin`."""
     margin: float = 0.0
     """How much less still counts as not less, in the unit of the claim; decided where the paper has words only."""
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables by which the paper makes it."""
+        found = re.findall(r"Tables? (\d+)(?: and (\d+))?", self.where)
+        return tuple(f"Table {number}" for pair in found for number in pair if number)
 
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {

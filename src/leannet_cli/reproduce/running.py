@@ -51,22 +51,29 @@ class Request:
     records: Path | None
     output: Path | None
 
-    def make_plan(self) -> Plan:
-        """Plan the trainings: in the folder of the records, of the output, or of the budget."""
+    def make_plan(self, tables: tuple[str, ...] | None = None) -> Plan:
+        """Plan the trainings, of some tables or all: in the folder of the records, of the output, or of the budget."""
         budget = load_budget(self.budget or "smoke")
         folder = self.records or self.output or runs_folder("reproduce") / f"{self.paper}-{budget.name}"
-        return make_plan(load_experiment(self.paper), budget, folder)
+        return make_plan(load_experiment(self.paper), budget, folder, tables)
 
 
 def reproduce_paper_figure(request: Request, number: int | None) -> None:
-    """Draw a figure from the records that are there; with a budget from those of the budget, which are run first."""
+    """Draw a figure from the records that are there; with a budget from those of the budget, which are run first.
+
+    Raises:
+        UserError: Data are named without a budget: nothing would be trained on them.
+    """
+    if request.data is not None and request.budget is None and not request.plan:
+        why = "without a budget a figure is drawn from records that are there"
+        raise UserError(f"--data {request.data}", why, "Pass --budget smoke, small or full to train on it")
     known = [drawing.number for drawing in DRAWINGS if drawing.paper == request.paper]
     drawing = find_drawing(request.paper, number or known[0])
     source = request.records or Path("results") / f"{drawing.paper}_{drawing.dataset}"
     command = ["leannet", "reproduce", request.paper, "--figure", str(drawing.number)]
     if request.budget is not None or request.plan:
         plan = request.make_plan()
-        _run(request, plan)
+        _run(request, plan, drawing.class_names)
         if request.plan:
             return
         source = plan.folder
@@ -87,7 +94,7 @@ def reproduce_paper_figure(request: Request, number: int | None) -> None:
 
 def reproduce_tables(request: Request, tables: tuple[str, ...], number: int | None) -> None:
     """Run what is missing for some tables of a paper, and put ours beside the print."""
-    plan = request.make_plan()
+    plan = request.make_plan(None if number is None else tables)
     _run(request, plan)
     if request.plan:
         return
@@ -118,7 +125,7 @@ def _at_budget(drawing: Drawing, plan: Plan) -> Drawing:
     return dataclasses.replace(drawing, changes=changes)
 
 
-def _run(request: Request, plan: Plan) -> None:
+def _run(request: Request, plan: Plan, classes: frozenset[str] | None = None) -> None:
     """Say what is to do, and do it unless only the plan or only the records are wanted."""
     console = make_console(stderr=not request.plan)
     console.print(plan.sentence())
@@ -132,6 +139,8 @@ def _run(request: Request, plan: Plan) -> None:
             remedy = "Name another by --records, or leave it away to run what is missing"
             raise UserError(f"no records in {plan.folder}", why, remedy)
         return
+    if not plan.networks:
+        return
     with ReproduceProgress() as progress:
         try:
             run_trainings(
@@ -140,13 +149,14 @@ def _run(request: Request, plan: Plan) -> None:
                 progress,
                 device=request.device,
                 workers=request.workers,
+                classes=classes,
                 progress=progress.reading,
             )
         except Stopped as stop:
             progress.close()
-            done = len(plan.steps) - len(plan.left)
+            done = len(plan.wanted) - len(plan.left)
             typer.echo(
-                f"leannet: stopped: {done} of {len(plan.steps)} trainings are finished and kept in {plan.folder}, and "
+                f"leannet: stopped: {done} of {len(plan.wanted)} trainings are finished and kept in {plan.folder}, and "
                 "the one that was going on has a checkpoint. Run the same command again to go on.",
                 err=True,
             )

@@ -9,11 +9,21 @@ from typing import Any
 import yaml
 
 from leannet.data import Source
+from leannet.papers.claims import load_claims
 from leannet.papers.published import load_paper
 from leannet.papers.reproduce.drawings import DRAWINGS
 from leannet_runtime import UserError
 
-__all__ = ["DATASETS", "DEFAULT_DATA", "Experiment", "Timing", "dataset_of", "find_tables", "load_experiment"]
+__all__ = [
+    "DATASETS",
+    "DEFAULT_DATA",
+    "Experiment",
+    "Timing",
+    "dataset_of",
+    "find_tables",
+    "load_experiment",
+    "trained_for",
+]
 
 _CONTENT: dict[str, Any] = yaml.safe_load(
     (resources.files(__package__) / "experiments.yaml").read_text(encoding="utf-8")
@@ -106,6 +116,23 @@ def find_tables(paper: str, number: int | None = None) -> tuple[str, ...]:
             f"Known: {', '.join(known)}",
         )
     return (f"Table {number}",)
+
+
+def trained_for(experiment: Experiment, tables: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the networks that must be trained for some tables: whose accuracy is printed there, or is claimed.
+
+    Args:
+        experiment: What is run for the paper.
+        tables: Accuracies that one of them quotes are not run.
+    """
+    own = set(tables) - set(experiment.quoted)
+    printed = {
+        each.network for each in load_paper(experiment.paper).figures if each.quantity == "top1" and each.table in own
+    }
+    for claim in load_claims(experiment.paper):
+        if claim.quantity == "top1" and own & set(claim.tables):
+            printed |= {claim.network, claim.against}
+    return tuple(name for name in experiment.networks if name in printed)
 
 
 def dataset_of(source: Source) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leannet.papers.tables.budget import Budget
-from leannet.papers.tables.experiment import DATASETS, Experiment
+from leannet.papers.tables.experiment import DATASETS, Experiment, trained_for
 from leannet.training import Recipe, load_recipe
 
 __all__ = ["Plan", "Step", "make_plan"]
@@ -41,10 +41,18 @@ class Plan:
     folder: Path
     steps: tuple[Step, ...]
 
+    networks: tuple[str, ...]
+    """Those that are wanted now, for some of the tables: the others are read where they are there, and not trained."""
+
+    @property
+    def wanted(self) -> tuple[Step, ...]:
+        """The trainings of those networks."""
+        return tuple(step for step in self.steps if step.network in self.networks)
+
     @property
     def left(self) -> tuple[Step, ...]:
-        """The trainings without a record."""
-        return tuple(step for step in self.steps if not step.finished)
+        """Those of them without a record."""
+        return tuple(step for step in self.wanted if not step.finished)
 
     @property
     def hours(self) -> float:
@@ -54,24 +62,28 @@ class Plan:
     def sentence(self) -> str:
         """Say it in words."""
         left, budget = len(self.left), self.budget
+        if not self.networks:
+            return f"{self.experiment.paper}: these tables have no accuracy of their own, so that nothing is trained"
         recipe = self.steps[0].recipe
         images = "all" if budget.train_images is None else f"{budget.train_images:,}"
         return (
-            f"{self.experiment.paper}, budget {budget.name}: {len(self.steps)} trainings "
-            f"({len(self.experiment.networks)} networks, {len(budget.seeds)} seed{'s' * (len(budget.seeds) > 1)}, "
+            f"{self.experiment.paper}, budget {budget.name}: {len(self.wanted)} trainings "
+            f"({len(self.networks)} networks, {len(budget.seeds)} seed{'s' * (len(budget.seeds) > 1)}, "
             f"{recipe.epochs} epoch{'s' * (recipe.epochs != 1)} of {images} images), "
             f"{left} to do, about {self.hours:.1f} h on 2 cores at 32 px"
         )
 
 
-def make_plan(experiment: Experiment, budget: Budget, folder: Path) -> Plan:
+def make_plan(experiment: Experiment, budget: Budget, folder: Path, tables: tuple[str, ...] | None = None) -> Plan:
     """Plan the trainings of a reproduction.
 
     Args:
         experiment: What is run for the paper.
         budget: How much of it.
         folder: The records of ours lie in ``NETWORK/seed-N`` below it.
+        tables: Only the networks whose accuracy these tables print or their claims compare; all if None.
     """
+    networks = experiment.networks if tables is None else trained_for(experiment, tables)
     usual = DATASETS["cifar10"]
     images, judged = budget.train_images or usual["train"], budget.test_images or usual["held_out"]
     steps = []
@@ -82,4 +94,4 @@ def make_plan(experiment: Experiment, budget: Budget, folder: Path) -> Plan:
             seconds = (recipe.epochs * images + judged / JUDGED_FASTER) / experiment.images_per_second[network]
             place = folder / network.replace("/", "_") / f"seed-{seed}"
             steps.append(Step(network, seed, place, recipe, seconds))
-    return Plan(experiment, budget, folder, tuple(steps))
+    return Plan(experiment, budget, folder, tuple(steps), networks)

@@ -48,6 +48,7 @@ def run_trainings(
     *,
     device: str = "auto",
     workers: int | None = None,
+    classes: frozenset[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Run the trainings of a plan that have no record yet; a stopped one goes on where its checkpoint is.
@@ -58,6 +59,7 @@ def run_trainings(
         observer: Told of every step.
         device: "auto", "cpu" or "cuda".
         workers: Threads or processes that decode.
+        classes: Those that the data must have; any if None.
         progress: Told how many images are decoded.
 
     Raises:
@@ -67,8 +69,12 @@ def run_trainings(
     source = open_source(data, seed=SPLIT_SEED, workers=workers, progress=progress)
     if "test" not in source.splits:
         raise UserError(f"cannot use {data}", "it has no test part to judge on", "Name the held-out folder test")
+    if classes is not None and set(source.class_names) != classes:
+        some = ", ".join(sorted(classes)[:3])
+        why = f"the points of the figure are of {len(classes)} other classes ({some}, ...)"
+        raise UserError(f"cannot use {data}", why, "Name the data set of the figure")
     opened = _begin(plan, source, data)
-    for number, step in enumerate(plan.steps, start=1):
+    for number, step in enumerate(plan.wanted, start=1):
         if step.finished:
             observer.kept(step)
             continue
@@ -83,7 +89,7 @@ def run_trainings(
             workers=workers,
         )
         begun = (step.folder / "args.yaml").is_file()
-        with observer.training(number, len(plan.steps), step) as told:
+        with observer.training(number, len(plan.wanted), step) as told:
             train(settings, step.folder, told, resume=find_checkpoint(step.folder) if begun else None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
@@ -47,14 +46,9 @@ def judge_claims(evidence: Evidence, tables: tuple[str, ...] | None = None) -> t
     chosen = [
         claim
         for claim in load_claims(evidence.experiment.paper)
-        if tables is None or any(table in (*_tables_named(claim), claim.network) for table in tables)
+        if tables is None or any(table in (*claim.tables, claim.network) for table in tables)
     ]
     return tuple(_judge(claim, dataset, evidence) for claim in chosen for dataset in claim.datasets)
-
-
-def _tables_named(claim: Claim) -> list[str]:
-    found = re.findall(r"Tables? (\d+)(?: and (\d+))?", claim.where)
-    return [f"Table {number}" for pair in found for number in pair if number]
 
 
 def _judge(claim: Claim, dataset: str, evidence: Evidence) -> Verdict:
@@ -76,7 +70,7 @@ def _printed(evidence: Evidence, network: str, quantity: str, dataset: str, clai
         for figure in load_paper(evidence.experiment.paper).figures
         if (figure.network, figure.quantity) == (network, quantity) and figure.dataset in (dataset, None)
     ]
-    named = [figure for figure in found if figure.table in _tables_named(claim)]
+    named = [figure for figure in found if figure.table in claim.tables]
     return next(iter((*named, *found)), None)
 
 
@@ -149,7 +143,7 @@ def _ratio(claim: Claim, evidence: Evidence, device: str) -> tuple[Interval, Gro
 
 def _timings_for(claim: Claim, evidence: Evidence) -> list[Timing]:
     """Return the timings, those of the tables that the claim names first."""
-    named = set(_tables_named(claim))
+    named = set(claim.tables)
     return sorted(evidence.experiment.timings, key=lambda timing: not named & set(timing.tables))
 
 
