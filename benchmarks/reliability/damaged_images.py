@@ -16,7 +16,6 @@ import json
 import os
 import random
 import resource
-import shlex
 import shutil
 import struct
 import subprocess
@@ -53,8 +52,7 @@ def main() -> None:
     from leannet.training import environment  # loads torch, whose memory a child process would seem to inherit
 
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    circumstances = environment() | {"command": shlex.join(["python", *sys.argv])}
-    record = {"environment": circumstances, "seed": arguments.seed, **record}
+    record = {"environment": environment(), "seed": arguments.seed, **record}
     arguments.output.write_text(json.dumps(record, indent=1) + "\n")
     print_table(record)
     print(f"written to {arguments.output}")

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import shlex
 import sys
 import tempfile
 import time
@@ -65,7 +64,7 @@ def main() -> None:
 
     crashes = sum(len(row["crashes"]) for row in rows)
     record = {
-        "environment": environment() | {"command": shlex.join(["python", *sys.argv])},
+        "environment": environment(),
         "seed": arguments.seed,
         "cases": sum(row["cases"] for row in rows),
         "kinds_of_crashes": crashes,

@@ -21,7 +21,10 @@ def test_versions_and_machine():
     assert json.loads(json.dumps(found)) == found
     assert found["leannet"] == metadata.version("leannet")
     assert found["python"] == platform.python_version()
-    assert set(found["packages"]) == {"accelerate", "numpy", "pillow", "timm", "torch", "torchvision"}
+    needed = {"accelerate", "numpy", "pillow", "timm", "torch", "torchvision"}
+    runtimes = {"executorch", "onnx", "onnxruntime", "onnxscript", "openvino", "scipy"}
+    there = {each.name for each in metadata.distributions()}
+    assert set(found["packages"]) == needed | (runtimes & there)
     assert all(version == metadata.version(name) for name, version in found["packages"].items())
     machine = found["machine"]
     assert machine["system"] == platform.system()
@@ -31,13 +34,27 @@ def test_versions_and_machine():
     assert len(machine["gpus"]) == torch.cuda.device_count()
 
 
-def test_command_is_ready_to_be_typed(monkeypatch):
+def test_command_is_ready_to_be_typed(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/leannet", "compare", "--data", "my images"])
     assert environment()["command"] == "leannet compare --data 'my images'"
     monkeypatch.setattr(sys, "argv", ["/lib/leannet_cli/__main__.py", "train", "sm_v2"])
     assert environment()["command"] == "leannet train sm_v2"
-    monkeypatch.setattr(sys, "argv", ["pytest", "x"])
-    assert environment()["command"] is None
+    for program in ("pytest", "ipykernel_launcher.py", "__main__.py"):
+        (tmp_path / program).touch()
+        monkeypatch.setattr(sys, "argv", [str(tmp_path / program), "x"])
+        assert environment()["command"] is None
+
+
+def test_a_script_is_named_without_the_folders_of_this_machine(monkeypatch, tmp_path):
+    (tmp_path / "benchmarks").mkdir()
+    script = tmp_path / "benchmarks" / "my script.py"
+    script.touch()
+    monkeypatch.setattr(sys, "argv", [str(script), "--rounds", "3"])
+    monkeypatch.chdir(tmp_path)
+    assert environment()["command"] == "python 'benchmarks/my script.py' --rounds 3"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert environment()["command"] == "python 'my script.py' --rounds 3"
 
 
 def test_commit():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shlex
@@ -18,21 +19,22 @@ from leannet_runtime.cores import usable_cores
 __all__ = ["environment"]
 
 _PACKAGES = ("accelerate", "numpy", "pillow", "timm", "torch", "torchvision")
+_WHERE_INSTALLED = ("executorch", "onnx", "onnxruntime", "onnxscript", "openvino", "scipy")
 
 
 def environment() -> dict[str, Any]:
     """Describe command, versions and machine, for ``environment.json``.
 
     Returns:
-        Plain values for JSON. ``command`` is None where leannet is called from Python. ``commit`` is that of the
-        source tree leannet runs from, None if it runs from a package.
+        Plain values for JSON. ``command`` is that of leannet or of a script, None in a notebook. ``commit`` is that of
+        the source tree leannet runs from, None if it runs from a package.
     """
     return {
         "command": _command(),
         "leannet": metadata.version("leannet"),
         "commit": _commit(),
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "packages": {name: metadata.version(name) for name in _PACKAGES} | _installed(),
         "machine": {
             "system": platform.system(),
             "processor": _processor(),
@@ -48,8 +50,23 @@ def environment() -> dict[str, Any]:
 def _command() -> str | None:
     program = Path(sys.argv[0])
     # Launchers of several processes start it as a module.
-    ours = program.stem == "leannet" or program.parts[-2:] == ("leannet_cli", "__main__.py")
-    return shlex.join(["leannet", *sys.argv[1:]]) if ours else None
+    if program.stem == "leannet" or program.parts[-2:] == ("leannet_cli", "__main__.py"):
+        return shlex.join(["leannet", *sys.argv[1:]])
+    launched = program.name in ("__main__.py", "ipykernel_launcher.py")
+    if program.suffix != ".py" or launched or not program.is_file():
+        return None
+    here, script = Path.cwd(), program.resolve()
+    # Where it lies on this machine is of no use on another.
+    name = script.relative_to(here) if script.is_relative_to(here) else script.name
+    return shlex.join(["python", str(name), *sys.argv[1:]])
+
+
+def _installed() -> dict[str, str]:
+    found = {}
+    for name in _WHERE_INSTALLED:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def _processor() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,6 @@ __all__ = ["FILES", "begin_folder", "write_results"]
 
 ARGUMENTS, RESULTS = "args.yaml", "results.json"
 FILES = (RESULTS, "results.csv", "rounds.csv", ARGUMENTS, "environment.json")
-
-_PACKAGES = ("onnx", "onnxruntime", "onnxscript", "openvino", "scipy")
 
 _SETTING = ("backend", "device", "threads", "batch_size", "img_size", "dtype", "channels_last", "cuda_graph")
 _COLUMNS = (
@@ -58,9 +55,7 @@ def begin_folder(folder: Path, request: BenchRequest) -> None:
     for name in FILES:
         (folder / name).unlink(missing_ok=True)
     write_text(folder / ARGUMENTS, yaml.safe_dump(request.arguments(), sort_keys=False))
-    described = environment()
-    described["packages"] |= {name: version for name in _PACKAGES if (version := _version(name)) is not None}
-    write_json(folder / "environment.json", described)
+    write_json(folder / "environment.json", environment())
 
 
 def _is_ours(folder: Path) -> bool:
@@ -69,13 +64,6 @@ def _is_ours(folder: Path) -> bool:
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return False
     return isinstance(arguments, dict) and arguments.get("verb") == "bench"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def write_results(results: BenchResults, folder: Path) -> None:
