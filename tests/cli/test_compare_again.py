@@ -5,6 +5,7 @@ import json
 import statistics
 
 import pytest
+import yaml
 from command_line import QUICK, SMALLEST, TREES, leannet, make_images, make_trees, record_of, refusal, table_of
 from safetensors.torch import load_file
 from scipy.stats import t
@@ -55,6 +56,30 @@ def test_only_what_is_new_is_trained(trees, tmp_path, trained):
     assert trained == [(SMALLEST, 0), (OTHER, 0), (SMALLEST, 1), (OTHER, 1)]
     assert "Interval: Student, 2 seeds, 15 held-out images." in seeds.out
     assert same(weights(tmp_path / "out"), before)
+
+
+def test_what_was_compared_in_the_folder_before_stays_in_the_table(trees, tmp_path, trained):
+    arguments = ("--data", trees, *QUICK, "--output", tmp_path / "out")
+    leannet("compare", SMALLEST, *arguments, "--seeds", "0,1")
+    answer = leannet("compare", OTHER, *arguments)
+    assert trained == [(SMALLEST, 0), (SMALLEST, 1), (OTHER, 0)]
+    assert {row[1] for row in table_of(answer)} == {SMALLEST, OTHER}
+    rows = {row["network"]: row for row in json.loads((tmp_path / "out" / "results.json").read_text())["rows"]}
+    assert {name: row["seeds"] for name, row in rows.items()} == {SMALLEST: [0, 1], OTHER: [0]}
+    assert all(row["latency"] for row in rows.values())
+    assert yaml.safe_load((tmp_path / "out" / "args.yaml").read_text())["networks"] == [OTHER, SMALLEST]
+
+
+def test_a_report_tells_of_trainings_by_another_version(trees, tmp_path):
+    output = tmp_path / "out"
+    arguments = ("compare", SMALLEST, "--data", trees, *QUICK, "--output", output)
+    leannet(*arguments)
+    assert "trained otherwise" not in (output / "report.html").read_text()
+    path = output / "networks" / SMALLEST / "seed-0" / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"leannet": "0.0.7"}))
+    leannet(*arguments)
+    page = (output / "report.html").read_text()
+    assert f"{SMALLEST}, seed-0: leannet 0.0.7" in page.partition("trained otherwise")[2]
 
 
 def test_interval_of_several_seeds_is_students(trees, tmp_path):

@@ -43,7 +43,7 @@ def results(answer, output):
 
 def test_every_file_is_there_and_nothing_else(answer, output):
     files = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
-    run = ("config.json", "model.safetensors", "record.json", "epochs.csv", "predictions.csv")
+    run = ("config.json", "model.safetensors", "record.json", "environment.json", "epochs.csv", "predictions.csv")
     pictures = {file for file in files if file.startswith("disagreements/")}
     listed = json.loads((output / "disagreements.json").read_text())["pictures"] if pictures else []
     assert pictures == {entry["file"] for entry in listed}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from torch import nn
 from leannet.data import SPLIT_SEED, BadImages, Source, open_source
 from leannet.measure import MACS_RULE, Latency, measure_latency
 from leannet.models import check_name, create_network
-from leannet.report.runs import RunObserver, RunRecord, read_record, train_run
+from leannet.report.runs import RunObserver, RunRecord, finished_runs, read_record, train_run
 from leannet.report.table import ComparisonRow, comparison_rows, write_results
 from leannet.training import (
     PreparedData,
@@ -96,18 +96,18 @@ def settings_of(folder: Path) -> dict[str, Any] | None:
 
 
 def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRow]:
-    """Run a sweep; what an interrupted one with the same settings left in the folder is kept.
+    """Run a sweep; what an earlier one with the same settings left in the folder is kept, and stands beside it.
 
     Args:
         sweep: What is compared.
         folder: Where everything is written: ``args.yaml``, ``environment.json``, ``splits.json``, ``results.csv``,
             ``results.json``, ``report.html``, small copies of images on which networks disagree, and
-            ``networks/NETWORK/seed-SEED/``, each a model folder with ``record.json``, ``epochs.csv`` and
-            ``predictions.csv``.
+            ``networks/NETWORK/seed-SEED/``, each a model folder with ``record.json``, ``environment.json``,
+            ``epochs.csv`` and ``predictions.csv``.
         observer: Told of every step.
 
     Returns:
-        The rows of the table, the most accurate first.
+        The rows of the table, the most accurate first; those of earlier sweeps in this folder among them.
 
     Raises:
         UserError: Something given does not fit; nothing that was finished is lost.
@@ -127,7 +127,10 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
         _try_out(network, source, recipe)
     _begin(sweep, folder, source)
     data = prepare_data(source, recipe)
-    write_text(folder / "args.yaml", yaml.safe_dump(sweep.arguments(), sort_keys=False))
+    runs = [(network, seed) for seed in sweep.seeds for network in sweep.networks]
+    records = [record for record in finished_runs(folder) if (record.network, record.seed) not in runs]
+    networks = tuple(dict.fromkeys((*sweep.networks, *(record.network for record in records))))
+    write_text(folder / "args.yaml", yaml.safe_dump(replace(sweep, networks=networks).arguments(), sort_keys=False))
     write_json(folder / "environment.json", environment() | {"seeds": sweep.seeds, "data": data.description()})
     write_json(folder / "splits.json", source.split_lists)
     observer.data_ready(data)
@@ -138,8 +141,6 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
         "macs_rule": MACS_RULE,
         "latency": "PyTorch eager on the CPU, batch 1, float32, networks in turns in shuffled order",
     }
-    runs = [(network, seed) for seed in sweep.seeds for network in sweep.networks]
-    records: list[RunRecord] = []
     for number, (network, seed) in enumerate(runs, start=1):
         run_folder = _run_folder(folder, network, seed)
         record = read_record(run_folder)
@@ -151,19 +152,20 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
         if not kept:  # what is known if it is stopped now
             write_results(comparison_rows(records, {}), folder, circumstances)
         observer.run_finished(number, len(runs), record, kept)
-    rows = comparison_rows(records, _latencies(sweep, folder, data, observer))
+    records.sort(key=lambda record: (networks.index(record.network), record.seed))
+    first = {record.network: _run_folder(folder, record.network, record.seed) for record in reversed(records)}
+    rows = comparison_rows(records, _latencies({name: first[name] for name in networks}, data, observer))
     write_results(rows, folder, circumstances)
-    _report(sweep, folder, data, observer)
+    _report([first[name] for name in networks], folder, data, observer)
     return rows
 
 
-def _report(sweep: Sweep, folder: Path, data: PreparedData, observer: Observer) -> None:
+def _report(first: list[Path], folder: Path, data: PreparedData, observer: Observer) -> None:
     """Write the page. The records are there already: what goes wrong here is no reason to fail."""
     try:
         from leannet.report.html import REPORT, keep_disagreements, write_report
 
         (folder / REPORT).unlink(missing_ok=True)  # it may tell of fewer networks
-        first = [_run_folder(folder, network, sweep.seeds[0]) for network in sweep.networks]
         keep_disagreements(folder, data.held_out.split, data.source.class_names, first)
         write_report([folder], folder / REPORT)
     except Exception as error:
@@ -212,9 +214,9 @@ def _run_folder(folder: Path, network: str, seed: int) -> Path:
     return folder / "networks" / network.replace("/", "_") / f"seed-{seed}"
 
 
-def _latencies(sweep: Sweep, folder: Path, data: PreparedData, observer: Observer) -> dict[str, Latency]:
+def _latencies(folders: dict[str, Path], data: PreparedData, observer: Observer) -> dict[str, Latency]:
     image = torch.from_numpy(data.preprocessing.normalise(data.preprocessing.pixels(data.held_out.split.read(0))))
-    models = {name: create_network(str(_run_folder(folder, name, sweep.seeds[0]))).eval() for name in sweep.networks}
+    models = {name: create_network(str(folder)).eval() for name, folder in folders.items()}
     calls = {name: partial(_infer, model, image[None]) for name, model in models.items()}
     return measure_latency(calls, rounds=LATENCY_ROUNDS, on_round=observer.measuring_latency)
 

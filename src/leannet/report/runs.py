@@ -18,6 +18,7 @@ from leannet.training import (
     EpochRecord,
     PreparedData,
     Trainer,
+    environment,
     evaluate,
     make_network,
     save_model_folder,
@@ -28,7 +29,7 @@ from leannet.training.runs import Stopped, StopSignals
 from leannet_runtime import UserError
 from leannet_runtime.files import make_folder, write_csv, write_json, write_text
 
-__all__ = ["RunObserver", "RunRecord", "read_record", "train_run"]
+__all__ = ["RunObserver", "RunRecord", "finished_runs", "read_record", "train_run"]
 
 RECORD, PREDICTIONS = "record.json", "predictions.csv"
 
@@ -81,6 +82,16 @@ def read_record(folder: Path) -> RunRecord | None:
         raise UserError(f"cannot read {path}", str(error), "Remove this file to train the network again") from error
 
 
+def finished_runs(folder: Path) -> list[RunRecord]:
+    """Return the records of all finished runs of a sweep, by network and seed.
+
+    Raises:
+        UserError: A record is damaged.
+    """
+    found = [read_record(path.parent) for path in (folder / "networks").glob(f"*/seed-*/{RECORD}")]
+    return sorted((record for record in found if record), key=lambda record: (record.network, record.seed))
+
+
 def train_run(
     name: str, seed: int, data: PreparedData, folder: Path, accelerator: Accelerator, observer: RunObserver
 ) -> RunRecord:
@@ -90,7 +101,8 @@ def train_run(
         name: The network.
         seed: Of weights, order and augmentation.
         data: Images and settled recipe.
-        folder: Becomes a model folder with ``record.json``, ``epochs.csv`` and ``predictions.csv``.
+        folder: Becomes a model folder with ``record.json``, ``environment.json``, ``epochs.csv`` and
+            ``predictions.csv``.
         accelerator: From `leannet.training.make_accelerator`.
         observer: Told of each step.
     """
@@ -145,6 +157,7 @@ def train_run(
     save_model_folder(model, folder, data.source.class_names, data.preprocessing)
     answers = Predictions.from_logits(logits, batches.labels, batches.pixels.split.identifiers())
     write_csv(folder / PREDICTIONS, COLUMNS, answers.rows(data.source.class_names))
+    write_json(folder / "environment.json", environment())
     write_json(folder / RECORD, asdict(record))
     return record
 

@@ -106,8 +106,25 @@ def provenance(folder: Path, arguments: Mapping[str, Any]) -> tuple[tuple[str, s
         ("packages", described.get("packages"), _pairs),
         ("recipe", arguments.get("recipe"), _pairs),
         ("notes", data.get("notes"), "; ".join),
+        ("trained otherwise", _trained_otherwise(folder, described), "; ".join),
     ]
     return tuple((term, text(value)) for term, value, text in facts if value or value == 0)
+
+
+def _trained_otherwise(folder: Path, described: Mapping[str, Any]) -> list[str]:
+    """Return which trainings of a comparison were made by another version or machine than its last one, in words."""
+    found = []
+    for path in sorted((folder / "networks").glob("*/seed-*/environment.json")):
+        own = read_json(path)
+        different = [name for name in ("leannet", "commit", "python") if own.get(name) != described.get(name)]
+        facts = [f"{name} {own.get(name)}" for name in different]
+        if own.get("packages") != described.get("packages"):
+            facts.append(_pairs(own.get("packages") or {}))
+        if own.get("machine") != described.get("machine"):
+            facts.append(_machine_text(own.get("machine") or {}))
+        if facts:
+            found.append(f"{path.parent.parent.name}, {path.parent.name}: {', '.join(facts)}")
+    return found
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
