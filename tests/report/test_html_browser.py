@@ -52,7 +52,8 @@ def wide(browser, report):
 
 
 def column(page, number):
-    return page.locator(f"table.sortable tbody tr > :nth-child({number})").all_inner_texts()
+    table = page.get_by_role("region", name="Networks", exact=True)
+    return table.locator(f"tbody tr > :nth-child({number})").all_inner_texts()
 
 
 def test_everything_is_drawn_without_a_complaint(wide):

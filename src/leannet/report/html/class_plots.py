@@ -9,17 +9,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from leannet.measure import wilson_interval
+from leannet.measure import Interval, mean_interval
 from leannet.page import Figure, Style, plain_text
 from leannet.report.html.records import Answers
 
-__all__ = ["class_figure", "confusion_figures", "confusions"]
+__all__ = [
+    "MOST_COLUMNS",
+    "Matrices",
+    "class_figure",
+    "class_rows",
+    "confusion_figures",
+    "confusion_rows",
+    "confusions",
+]
+
+Matrices = Mapping[str, NDArray[np.int64]]
+"""By network, an array of shape ``(seeds, classes, classes)``: images by seed, true class and answer."""
 
 MOST_CLASSES = 60
 """Of more classes only those are drawn on which the networks do worst."""
 
 MOST_CONFUSION_CLASSES = 100
+MOST_COLUMNS = 20
 MOST_MATRICES = 8
+MOST_CONFUSIONS = 5
+"""Of each network, for those who do not see the matrix."""
 MOST_NUMBERED = 12
 """In a matrix of more classes there is no room for numbers."""
 
@@ -29,21 +43,18 @@ TICKS = (0, 1, 5, 20, 50, 100)  # percent
 
 
 def confusions(answers: Sequence[Answers], classes: int) -> dict[str, NDArray[np.int64]]:
-    """Return the number of images by true class (row) and answer (column) of each network, over all of its seeds."""
-    found: dict[str, NDArray[np.int64]] = {}
+    """Return the confusion matrices of each network, one for each of its seeds (`Matrices`)."""
+    found: dict[str, list[NDArray[np.int64]]] = {}
     for each in answers:
-        matrix = found.setdefault(each.network, np.zeros((classes, classes), np.int64))
+        matrix = np.zeros((classes, classes), np.int64)
         np.add.at(matrix, (each.labels, each.predicted), 1)
-    return found
+        found.setdefault(each.network, []).append(matrix)
+    return {network: np.stack(matrices) for network, matrices in found.items()}
 
 
-def class_figure(
-    matrices: Mapping[str, NDArray[np.int64]], classes: Sequence[str], styles: Mapping[str, Style], name: str
-) -> Figure:
+def class_figure(matrices: Matrices, classes: Sequence[str], styles: Mapping[str, Style], name: str) -> Figure:
     """Return the accuracy of each network on the images of each class, the hardest class on top."""
-    shares = np.stack([_shares(matrix).diagonal() for matrix in matrices.values()])
-    means = np.where(next(iter(matrices.values())).sum(axis=1) > 0, shares.mean(axis=0), np.inf)
-    shown = [index for index in np.argsort(means, kind="stable") if np.isfinite(means[index])][:MOST_CLASSES]
+    shown = _hardest(matrices)
     order = shown[::-1]  # plotly begins below
     short = _short_names(classes)
     names = [short[index] for index in order]
@@ -54,13 +65,13 @@ def class_figure(
             "type": "scatter",
             "mode": "markers",
             "name": plain_text(network),
-            "x": [round(float(_shares(matrix)[index, index]), 2) for index in order],
+            "x": [round(_class_interval(of_seeds, index).value, 2) for index in order],
             "y": [round(place + offset, 3) for place in range(len(order))],
             "marker": {"color": styles[network].colour, "symbol": styles[network].symbol, "size": 10, "opacity": 0.85},
-            "hovertext": [_class_text(network, classes[index], matrix[index], int(index)) for index in order],
+            "hovertext": [_class_text(network, classes[index], of_seeds, index) for index in order],
             "hoverinfo": "text",
         }
-        for offset, (network, matrix) in zip(offsets, matrices.items(), strict=True)
+        for offset, (network, of_seeds) in zip(offsets, matrices.items(), strict=True)
     ]
     left_out = len(classes) - len(order)
     more = f" The {len(order)} hardest of {len(classes):,} classes." if left_out else ""
@@ -82,25 +93,68 @@ def class_figure(
     )
 
 
-def _class_text(network: str, class_name: str, answers: NDArray[np.int64], label: int) -> str:
-    interval = wilson_interval(int(answers[label]), int(answers.sum()))
+def class_rows(matrices: Matrices, classes: Sequence[str]) -> list[tuple[str, tuple[float, ...]]]:
+    """Return what `class_figure` draws: each class with the accuracy of networks in percent, the hardest first.
+
+    Of the first `MOST_COLUMNS` networks: nobody reads a wider table.
+    """
+    columns = list(matrices.values())[:MOST_COLUMNS]
+    return [
+        (classes[index], tuple(round(_class_interval(of_seeds, index).value, 2) for of_seeds in columns))
+        for index in _hardest(matrices)
+    ]
+
+
+def _hardest(matrices: Matrices) -> list[int]:
+    """Return the classes that have images, those first on which the networks do worst; at most `MOST_CLASSES`."""
+    images = next(iter(matrices.values()))[0].sum(axis=1)
+    means = np.mean([_shares(of_seeds.sum(axis=0)).diagonal() for of_seeds in matrices.values()], axis=0)
+    order = np.argsort(np.where(images > 0, means, np.inf), kind="stable")
+    return [int(index) for index in order if images[index] > 0][:MOST_CLASSES]
+
+
+def _class_interval(of_seeds: NDArray[np.int64], label: int) -> Interval:
+    """Return the mean accuracy of the seeds on the images of a class; each seed answered the same images."""
+    images = int(of_seeds[0, label].sum())
+    return mean_interval([100 * int(matrix[label, label]) / images for matrix in of_seeds], images)
+
+
+def _class_text(network: str, class_name: str, of_seeds: NDArray[np.int64], label: int) -> str:
+    interval, images = _class_interval(of_seeds, label), int(of_seeds[0, label].sum())
+    right = " and ".join(f"{matrix[label, label]:,}" for matrix in of_seeds)
+    seeds = f", mean of {len(of_seeds)} seeds" if len(of_seeds) > 1 else ""
     return (
-        f"<b>{plain_text(class_name)}</b><br>{plain_text(network)}: {answers[label]:,} of {answers.sum():,} right<br>"
-        f"{interval.value:.1f} % ({interval.low:.1f} to {interval.high:.1f})"
+        f"<b>{plain_text(class_name)}</b><br>{plain_text(network)}: {right} of {images:,} right<br>"
+        f"{interval.value:.1f} % ({interval.low:.1f} to {interval.high:.1f}{seeds})"
     )
 
 
-def confusion_figures(matrices: Mapping[str, NDArray[np.int64]], classes: Sequence[str], name: str) -> list[Figure]:
+def confusion_figures(matrices: Matrices, classes: Sequence[str], name: str) -> list[Figure]:
     """Return a confusion matrix for each network, for the first `MOST_MATRICES`; none if there are too many classes."""
     if len(classes) > MOST_CONFUSION_CLASSES:
         return []
     return [
-        _confusion_figure(network, matrix, classes, f"{name}-{number}")
-        for number, (network, matrix) in enumerate(list(matrices.items())[:MOST_MATRICES], start=1)
+        _confusion_figure(network, of_seeds, classes, f"{name}-{number}")
+        for number, (network, of_seeds) in enumerate(list(matrices.items())[:MOST_MATRICES], start=1)
     ]
 
 
-def _confusion_figure(network: str, matrix: NDArray[np.int64], classes: Sequence[str], name: str) -> Figure:
+def confusion_rows(matrices: Matrices, classes: Sequence[str]) -> list[tuple[str, str, str, int]]:
+    """Return what is most often taken for what: network, true class, answer and number of answers of all its seeds."""
+    found = []
+    for network, of_seeds in list(matrices.items())[:MOST_MATRICES]:
+        wrong = of_seeds.sum(axis=0)
+        np.fill_diagonal(wrong, 0)
+        for place in np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]:
+            row, column = map(int, np.unravel_index(place, wrong.shape))
+            if wrong[row, column]:
+                found.append((network, classes[row], classes[column], int(wrong[row, column])))
+    return found
+
+
+def _confusion_figure(network: str, of_seeds: NDArray[np.int64], classes: Sequence[str], name: str) -> Figure:
+    matrix, seeds = of_seeds.sum(axis=0), len(of_seeds)
+    counted = "images" if seeds == 1 else f"answers of {seeds} seeds"
     # The square root: confusions of a few percent are what one looks for.
     shares = np.sqrt(_shares(matrix) / 100)
     names = _short_names(classes)
@@ -118,7 +172,7 @@ def _confusion_figure(network: str, matrix: NDArray[np.int64], classes: Sequence
             "tickvals": [(tick / 100) ** 0.5 for tick in TICKS],
             "ticktext": [f"{tick} %" for tick in TICKS],
         },
-        "hovertemplate": "%{y} taken for %{x}: %{customdata:,} images<extra></extra>",
+        "hovertemplate": f"%{{y}} taken for %{{x}}: %{{customdata:,}} {counted}<extra></extra>",
     }
     if len(classes) <= MOST_NUMBERED:
         trace["text"] = [[f"{count:,}" if count else "" for count in row] for row in matrix.tolist()]
@@ -129,7 +183,7 @@ def _confusion_figure(network: str, matrix: NDArray[np.int64], classes: Sequence
     return Figure(
         name=name,
         title=network,
-        caption=f"{most[0].upper()}{most[1:]} ({wrong.max():,} images)." if wrong.any() else "Nothing is confused.",
+        caption=f"{most[0].upper()}{most[1:]} ({wrong.max():,} {counted})." if wrong.any() else "Nothing is confused.",
         description=f"Confusion matrix of {network}, {len(classes)} classes: {most}.",
         traces=[trace],
         layout={

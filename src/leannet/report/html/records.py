@@ -85,6 +85,11 @@ class Answers:
     probability: NDArray[np.float64]
     """Of the answered class, 0..1."""
 
+    @property
+    def top1(self) -> float:
+        """Percent of the images that are answered rightly."""
+        return 100 * float((self.predicted == self.labels).mean())
+
 
 @dataclass(frozen=True)
 class Picture:

@@ -10,16 +10,24 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from leannet.measure import measure_difference
+from leannet.measure import mean_interval, measure_difference, newcombe_interval
 from leannet.page import Figure, Style, data_uri, style_of
-from leannet.report.html.class_plots import class_figure, confusion_figures, confusions
+from leannet.report.html.class_plots import (
+    MOST_COLUMNS,
+    Matrices,
+    class_figure,
+    class_rows,
+    confusion_figures,
+    confusion_rows,
+    confusions,
+)
 from leannet.report.html.cost_plots import cost_figures
 from leannet.report.html.curve_plots import curve_figures
 from leannet.report.html.front import pareto_front
 from leannet.report.html.pictures import SMALL
 from leannet.report.html.records import Answers, Judged, NetworkRecord, Picture, RunRecords, Timing
 
-__all__ = ["Card", "Row", "Section", "sections"]
+__all__ = ["Card", "Row", "Section", "differences_from_the_best", "sections"]
 
 MOST_DIFFERENCES = 12
 
@@ -58,7 +66,16 @@ class Section:
     costs: tuple[Figure, ...]
     curves: tuple[Figure, ...]
     classes: tuple[Figure, ...]
+    class_rows: tuple[tuple[str, tuple[float, ...]], ...]
+    """What that figure draws: a class with the accuracy in percent of each of `answering`."""
+
+    answering: tuple[str, ...]
+    """The most accurate networks."""
+
     matrices: tuple[Figure, ...]
+    confusion_rows: tuple[tuple[str, str, str, int], ...]
+    """Network, true class, answer and how often; the most frequent ones."""
+
     differences: tuple[str, ...]
     cards: tuple[Card, ...]
     sheets: tuple[str, ...]
@@ -84,6 +101,7 @@ def _section(name: str, judged: Judged | None, runs: Sequence[RunRecords], all_r
     answers.sort(key=lambda each: list(styles).index(each.network))
     classes: tuple[Figure, ...] = ()
     matrices: tuple[Figure, ...] = ()
+    found: Matrices = {}
     missing = [f"{run.folder}: {text}." for run in runs for text in run.missing]
     if answers and judged is not None:
         found = confusions(answers, len(judged.classes))
@@ -105,8 +123,11 @@ def _section(name: str, judged: Judged | None, runs: Sequence[RunRecords], all_r
         costs=tuple(cost_figures(networks, styles, name)),
         curves=tuple(curve_figures([curve for run in runs for curve in run.curves], styles, name)),
         classes=classes,
+        class_rows=tuple(class_rows(found, judged.classes)) if found and judged else (),
+        answering=tuple(found)[:MOST_COLUMNS],
         matrices=matrices,
-        differences=tuple(_differences(answers)),
+        confusion_rows=tuple(confusion_rows(found, judged.classes)) if found and judged else (),
+        differences=tuple(differences_from_the_best(answers)),
         cards=tuple(card for run in runs for card in _cards(run, judged)),
         sheets=tuple(_sheet(run.sheet) for run in runs if run.sheet),
         missing=tuple(missing),
@@ -182,18 +203,40 @@ def _facts(rows: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
         yield "fastest" if len(timed) > 1 else "median latency", f"{fastest[0]:.2f} ms", fastest[1]
 
 
-def _differences(answers: Sequence[Answers]) -> Iterator[str]:
-    """Yield whether the most accurate network is better than each of the others, by the answers of its first seed."""
-    first: dict[str, Answers] = {}
+def differences_from_the_best(answers: Sequence[Answers]) -> Iterator[str]:
+    """Yield whether the most accurate network is better than each of the others."""
+    by_network: dict[str, list[Answers]] = {}
     for each in answers:
-        first.setdefault(each.network, each)
-    if not first:
+        by_network.setdefault(each.network, []).append(each)
+    if not by_network:
         return
-    best, *others = first.values()
+    best, *others = by_network.values()
     for other in others[:MOST_DIFFERENCES]:
-        if best.images == other.images:
-            right = [torch.from_numpy(each.predicted == each.labels) for each in (best, other)]
-            yield measure_difference(*right).sentence(_called(best), _called(other))
+        if any(each.images != best[0].images for each in (*best, *other)):
+            continue
+        if min(len(best), len(other)) > 1:
+            yield _difference_of_means(best, other)
+        else:
+            right = [torch.from_numpy(some[0].predicted == some[0].labels) for some in (best, other)]
+            names, found = (_called(best[0]), _called(other[0])), measure_difference(*right)
+            yield f"{'' if found.shown else f'{names[0]} and {names[1]}: '}{found.sentence(*names)}"
+
+
+def _difference_of_means(first: Sequence[Answers], second: Sequence[Answers]) -> str:
+    """Say whether the mean of the seeds of one network lies above that of another."""
+    means = (mean_interval([each.top1 for each in some], len(some[0].images)) for some in (first, second))
+    found = newcombe_interval(*means)
+    seeds = f"means of {len(first)} and {len(second)} seeds"
+    if found.low <= 0 <= found.high:
+        ends = f"95 % interval {found.low:+.2f} to {found.high:+.2f}"
+        both = f"{first[0].network} and {second[0].network}"
+        return f"{both}: no difference shown, {found.value:+.2f} points ({ends}; {seeds})"
+    ahead, behind = (first, second) if found.value > 0 else (second, first)
+    ends = " to ".join(f"{end:.2f}" for end in sorted((abs(found.low), abs(found.high))))
+    return (
+        f"{ahead[0].network} is better than {behind[0].network} by {abs(found.value):.2f} points "
+        f"(95 % interval {ends}; {seeds})"
+    )
 
 
 def _called(answers: Answers) -> str:
