@@ -1,0 +1,144 @@
+"""Figures in the pages are those of the records beside which they say that they come from."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+
+from leannet.measure import mean_interval
+from leannet.papers.reproduce import RULE
+from leannet.papers.tables import (
+    budget_names,
+    find_tables,
+    judge_claims,
+    load_budget,
+    load_experiment,
+    make_plan,
+    make_rows,
+    read_evidence,
+)
+
+ROOT = Path(__file__).parents[2]
+REPRODUCE = ROOT / "results" / "reproduce"
+README_NAMES = {
+    "`efficientnet_b0_dmp`, as trained": "efficientnet_b0_dmp as trained",
+    'the same, `fuse(model, "grouped")`': "efficientnet_b0_dmp grouped",
+    "the same, `fuse(model)` (planes)": "efficientnet_b0_dmp planes",
+    "the same, planes, channels last": "efficientnet_b0_dmp planes, channels_last",
+    "`efficientnet_b0`, channels last": "efficientnet_b0, channels_last",
+    "`sm_v2`": "sm_v2",
+}
+
+
+def page(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def table(text, first):
+    """Return the rows of the table whose head begins so, as lists of cells."""
+    lines = text.partition(f"\n| {first}")[2].splitlines()
+    rows = []
+    for line in lines[2:]:
+        if not line.startswith("|"):
+            return rows
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def test_times_in_the_readme_are_those_of_the_record():
+    record = {
+        (row["network"], row["backend"], row["batch_size"]): row
+        for row in json.loads(page("results/latency.json"))["rows"]
+    }
+    rows = table(page("README.md"), "network | eager, batch 1 |")
+    assert [row[0] for row in rows] == list(README_NAMES)
+    columns = [(backend, batch) for backend in ("eager", "onnxruntime", "openvino") for batch in (1, 8)]
+    for label, *cells in rows:
+        for place, cell in zip(columns, cells, strict=True):
+            found = record.get((README_NAMES[label], *place))
+            assert cell == ("" if found is None else "{ratio:.2f} ({ratio_low:.2f} - {ratio_high:.2f})".format(**found))
+
+
+EVIDENCE = [path.stem for path in sorted((ROOT / "docs" / "evidence").glob("*.md"))]
+
+
+@pytest.mark.parametrize("paper", EVIDENCE)
+def test_accuracies_of_an_evidence_page_are_those_of_the_trainings(paper):
+    """From the records of single trainings, not by way of the tables that were made from them."""
+    rows = table(page(f"docs/evidence/{paper}.md"), "CIFAR-10 |")
+    assert rows
+    for label, *cells in rows:
+        network = label.strip("`")
+        files = sorted((REPRODUCE / f"{paper}-small" / network.replace("/", "_")).glob("seed-*/results.json"))
+        tests = [json.loads(file.read_text())["test"] for file in files]
+        accuracies = [100 * test["correct"] / test["total"] for test in tests]
+        assert len(accuracies) == 3
+        interval = mean_interval(accuracies, tests[0]["total"])
+        assert interval.value == pytest.approx(statistics.fmean(accuracies))
+        assert f"{interval.value:.2f} ({interval.low:.2f} - {interval.high:.2f})" in cells
+
+
+@pytest.mark.parametrize("paper", EVIDENCE)
+def test_printed_accuracies_and_macs_of_an_evidence_page_are_those_of_the_table(paper):
+    with (REPRODUCE / f"{paper}-small" / "tables" / "tables.csv").open(encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    for label, *cells in table(page(f"docs/evidence/{paper}.md"), "CIFAR-10 |"):
+        rows = [row for row in found if row["network"] == label.strip("`")]
+        printed = {f"{float(row['published_top1']):.2f}" for row in rows if row["published_top1"]}
+        assert printed & set(cells), label
+        macs = {f"{int(row['macs']) / 1e6:.1f} M" for row in rows}
+        assert macs & set(cells), label
+
+
+def rounded(text):
+    """Return what JSON says without the last digits, in which versions of a library may differ."""
+    return json.loads(text, parse_float=lambda digits: round(float(digits), 9))
+
+
+@pytest.mark.parametrize("paper", EVIDENCE)
+def test_committed_tables_are_those_that_the_records_give(paper):
+    folder = REPRODUCE / f"{paper}-small"
+    plan = make_plan(load_experiment(paper), load_budget("small"), folder)
+    assert not plan.left
+    evidence = read_evidence(plan)
+    tables = {name: make_rows(evidence, name) for name in find_tables(paper)}
+    verdicts = judge_claims(evidence)
+    committed = rounded((folder / "tables" / "tables.json").read_text(encoding="utf-8"))
+    for name, rows in tables.items():
+        assert rounded(json.dumps([dataclasses.asdict(row) for row in rows])) == committed["tables"][name]
+    assert [(each.word, each.reason) for each in verdicts] == [
+        (claim["verdict"], claim["reason"]) for claim in committed["claims"]
+    ]
+
+
+def test_the_rule_and_the_budgets_are_those_of_the_code():
+    text = page("docs/reproducing.md")
+    flowing = " ".join(text.replace("\\*", "*").split())
+    for topic, rule in RULE.items():
+        assert f"### {topic} {rule}" in flowing
+    rows = {row[0].strip("`"): row[1:] for row in table(text, "budget |")}
+    assert list(rows) == budget_names()
+    for name, (images, epochs, batch, seeds, rounds) in rows.items():
+        budget = load_budget(name)
+        counts = ["all" if count is None else f"{count:,}" for count in (budget.train_images, budget.test_images)]
+        assert images == ", ".join(counts)
+        assert epochs == ("of the recipe" if budget.epochs is None else str(budget.epochs))
+        assert batch == ("of the recipe" if budget.batch_size is None else str(budget.batch_size))
+        assert (seeds, rounds) == (", ".join(map(str, budget.seeds)), str(budget.rounds))
+
+
+def test_evidence_pages_are_linked_wherever_evidence_is_listed():
+    for paper in EVIDENCE:
+        for place, link in (
+            ("README.md", "docs/evidence/"),
+            ("docs/reproducing.md", "evidence/"),
+            ("mkdocs.yml", "evidence/"),
+        ):
+            assert re.search(rf"{link}{paper}\.md", page(place)), (paper, place)
+        assert f"evidence/{paper}.md" in page(f"docs/papers/{paper}.md")
