@@ -1,11 +1,14 @@
 """`leannet report` on what the other verbs write, and a comparison whose report fails."""
 
 import importlib
+import json
+from pathlib import Path
 
 import pytest
 from command_line import QUICK, SMALLEST, leannet, refusal
 
 OTHER = "test_efficientnet"
+RECORDS = Path(__file__).parents[2] / "results" / "reproduce" / "dmp-small"
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,31 @@ def test_runs_of_all_verbs_in_one_page(compared, trees, tmp_path):
     assert "part1-latency-2" in page  # the bench timed what the comparison trained
     assert "data:image/jpeg" in page  # the sheet of the evaluation
     assert page.count("<h2>trees, test part: 15 images of 3 classes</h2>") == 1
+
+
+def test_a_reproduction_is_reported_from_its_records_alone(tmp_path):
+    if not RECORDS.is_dir():
+        pytest.skip("no committed records here")
+    answer = leannet("report", RECORDS, "--output", tmp_path / "page.html")
+    assert (answer.code, answer.err) == (0, "")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for text in (
+        "Table 1",
+        "What accuracy costs, ours",
+        "Learning curves, ours",
+        "not testable at this budget",
+        "The rule",
+    ):
+        assert text in page
+    tables = json.loads((RECORDS / "tables" / "tables.json").read_text())
+    rows = [row for row in tables["tables"]["Table 2"] if row["dataset"] == "cifar10"]
+    drawn = json.loads(page.partition('data-for="ours-parameters">')[2].partition("</script>")[0])
+    points = {trace["name"]: trace["y"] for trace in drawn["data"]}
+    assert len(rows) == 4
+    for row in rows:
+        assert points[row["network"]] == [pytest.approx(row["top1"]["value"], abs=0.01)]
+    assert (tmp_path / "page.html").stat().st_size < 6_000_000
+    assert "a reproduction has a page of its own. Name it alone" in refusal("report", RECORDS, tmp_path)
 
 
 def test_what_is_no_run(tmp_path):

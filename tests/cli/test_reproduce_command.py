@@ -15,7 +15,7 @@ from leannet.training import recipe_names
 sys.path.append(str(Path(__file__).parents[1] / "papers"))
 from emgnet_records import CORRECT, write_records
 
-FILES = ["claims.json", "figure_3.csv", "figure_3.html", "figure_3.svg"]
+FILES = ["claims.json", "figure_3.csv", "figure_3.svg", "report.html"]
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_default_folders_are_read_and_written(records, tmp_path):
     assert len(verdicts) == 9
     assert sum(line.startswith("  holds for our layouts: ") for line in verdicts) == 2
     assert sum(line.startswith("  not testable at this budget: trained for 3 epochs") for line in verdicts) == 3
-    written = "figure_3.svg, figure_3.html, figure_3.csv, claims.json"
+    written = "figure_3.svg, report.html, figure_3.csv, claims.json"
     assert lines[-1] == f"Written to runs/reproduce/emgnet-figure-3: {written}"
 
 

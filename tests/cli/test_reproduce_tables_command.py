@@ -39,7 +39,7 @@ def test_tables_from_committed_records(committed, tmp_path):
         rows = list(csv.DictReader(file))
     (found,) = [row for row in rows if (row["network"], row["dataset"]) == ("efficientnet_b0_dmp", "cifar10")]
     assert (found["published_top1"], found["top1"], found["difference"]) == ("89.33", "56.0000", "-33.3300")
-    page = (tmp_path / "out" / "tables.html").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
     assert "89.33" in page
     assert "not testable at this budget" in page
     assert not (tmp_path / "runs").exists()

@@ -51,10 +51,17 @@ def write_run(step, correct, images, fingerprint, fields):
     recipe = dataclasses.replace(step.recipe, **fields)
     settings = RunSettings(model=step.network, data="somewhere", recipe=recipe, seed=step.seed)
     (step.folder / "args.yaml").write_text(yaml.safe_dump(settings.arguments()))
-    data = {"fingerprint": fingerprint, "images": {"train": images, "test": 10_000}, "img_size": 32}
+    data = {
+        "name": "somewhere",
+        "classes": ["cat"],
+        "fingerprint": fingerprint,
+        "images": {"train": images, "test": 10_000},
+        "img_size": 32,
+    }
     environment = {"machine": {"processor": "Example", "cores": 2, "gpus": []}, "processes": 1, "data": data}
     (step.folder / "environment.json").write_text(json.dumps(environment))
-    results = {"epochs": recipe.epochs, "macs": 1, "test": Judgement("test", correct, 10_000, 1.0).record()}
+    about = {"model": step.network, "seed": step.seed, "parameters": 2_000_000, "images_per_second": 100.0}
+    results = {**about, "epochs": recipe.epochs, "macs": 1, "test": Judgement("test", correct, 10_000, 1.0).record()}
     (step.folder / "results.json").write_text(json.dumps(results))
 
 

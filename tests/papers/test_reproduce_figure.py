@@ -128,7 +128,7 @@ class Page(HTMLParser):
 
 
 def test_page_holds_everything_and_fetches_nothing(written):
-    text = (written / "figure_3.html").read_text(encoding="utf-8")
+    text = (written / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert page.fetched == []
     assert not {"link", "img", "iframe"} & set(page.tags)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from leannet_runtime.errors import UserError
 from leannet_runtime.files import new_folder
 
 __all__ = ["report"]
@@ -15,7 +16,9 @@ __all__ = ["report"]
 def report(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Run folders of compare, train, evaluate or bench, in any mixture."),
+        typer.Argument(
+            metavar="RUN...", help="Run folders of compare, train, evaluate or bench, in any mixture; or of reproduce."
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -33,5 +36,13 @@ def report(
     folders = list(dict.fromkeys(runs))
     own = folders[0] if len(folders) == 1 else new_folder("report", folders[0].resolve().name)
     file = output or own / REPORT
-    write_report(folders, file)
+    if reproductions := [folder for folder in folders if (folder / "reproduction.yaml").is_file()]:
+        from leannet_cli.reproduce.running import report_reproduction
+
+        if len(folders) > 1:
+            why = "a reproduction has a page of its own"
+            raise UserError(f"cannot report {reproductions[0]} with others", why, "Name it alone")
+        report_reproduction(folders[0], file)
+    else:
+        write_report(folders, file)
     typer.echo(f"Written to {file}: open it in a browser.")

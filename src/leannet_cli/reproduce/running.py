@@ -10,6 +10,8 @@ from pathlib import Path
 import typer
 
 from leannet.papers.reproduce import DRAWINGS, Drawing, begin_folder, find_drawing, reproduce_figure, write_reproduction
+from leannet.papers.reproduce.page import write_page
+from leannet.papers.reproduce.picture import draw_figure
 from leannet.papers.tables import (
     Plan,
     find_tables,
@@ -25,6 +27,8 @@ from leannet.papers.tables import (
 )
 from leannet.papers.tables.evidence import check_state
 from leannet.papers.tables.experiment import DEFAULT_DATA
+from leannet.papers.tables.files import tables_page
+from leannet.papers.tables.training import read_state
 from leannet.training import load_recipe
 from leannet.training.runs import Stopped
 from leannet_cli.bench.progress import BenchProgress
@@ -33,9 +37,9 @@ from leannet_cli.reproduce.paper_tables import print_tables
 from leannet_cli.reproduce.progress import ReproduceProgress
 from leannet_cli.reproduce.tables import print_reproduction
 from leannet_runtime.errors import UserError
-from leannet_runtime.files import new_folder, runs_folder
+from leannet_runtime.files import make_folder, new_folder, runs_folder, write_text
 
-__all__ = ["Request", "reproduce_paper_figure", "reproduce_tables"]
+__all__ = ["Request", "report_reproduction", "reproduce_paper_figure", "reproduce_tables"]
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,31 @@ def reproduce_tables(request: Request, tables: tuple[str, ...], number: int | No
     console = make_console()
     print_tables(console, evidence, rows, verdicts)
     console.print(f"\nWritten to {folder}: {', '.join(names)}")
+
+
+def report_reproduction(folder: Path, file: Path) -> None:
+    """Make the page of a reproduction again, from its records alone.
+
+    Raises:
+        UserError: A record is damaged or of another budget, or there is none yet.
+    """
+    state = read_state(folder)
+    assert state is not None
+    named = state["budget"].get("name") if isinstance(state["budget"], dict) else None
+    plan = make_plan(load_experiment(str(state["paper"])), load_budget(str(named)), folder)
+    command = shlex.join(["leannet", "report", str(folder)])
+    tables = find_tables(plan.experiment.paper)
+    if tables:
+        evidence = read_evidence(plan)
+        rows = {table: make_rows(evidence, table) for table in tables}
+        page = tables_page(evidence, rows, judge_claims(evidence), command)
+    else:
+        check_state(plan)
+        drawing = next(drawing for drawing in DRAWINGS if drawing.paper == plan.experiment.paper)
+        reproduction = reproduce_figure(_at_budget(drawing, plan), folder)
+        page = write_page(reproduction, draw_figure(reproduction), command)
+    make_folder(file.parent)
+    write_text(file, page)
 
 
 def _at_budget(drawing: Drawing, plan: Plan) -> Drawing:

@@ -13,6 +13,7 @@ from leannet.papers.reproduce.picture import draw_figure
 from leannet.papers.reproduce.reproduction import Reproduction
 from leannet.papers.reproduce.rule import RULE
 from leannet.papers.reproduce.verdicts import Verdict
+from leannet.report.html import REPORT
 from leannet.training import environment
 from leannet_runtime import UserError
 from leannet_runtime.files import make_folder, write_json, write_text
@@ -63,10 +64,10 @@ def write_reproduction(reproduction: Reproduction, folder: Path, command: str) -
     stem = f"figure_{reproduction.drawing.number}"
     picture = draw_figure(reproduction)
     write_text(folder / f"{stem}.svg", picture)
-    write_text(folder / f"{stem}.html", write_page(reproduction, picture, command))
+    write_text(folder / REPORT, write_page(reproduction, picture, command))
     write_text(folder / f"{stem}.csv", _table(reproduction))
     write_json(folder / CLAIMS, _claims(reproduction, command))
-    return (f"{stem}.svg", f"{stem}.html", f"{stem}.csv", CLAIMS)
+    return (f"{stem}.svg", REPORT, f"{stem}.csv", CLAIMS)
 
 
 def _table(reproduction: Reproduction) -> str:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from leannet.measure.bench import summarise
+from leannet.page import figure_html, style_of
 from leannet.papers.reproduce.files import claim_record
 from leannet.papers.reproduce.page import html_list, html_table, reproduction_page
 from leannet.papers.reproduce.rule import RULE
 from leannet.papers.reproduce.verdicts import Verdict
-from leannet.papers.tables.evidence import Evidence
+from leannet.papers.tables.evidence import DEVICES, Evidence
 from leannet.papers.tables.rows import TableRow
 from leannet.papers.tables.words import cells, headings, notes, trained_text
+from leannet.report.html import REPORT
+from leannet.report.html.cost_plots import cost_figures
+from leannet.report.html.curve_plots import curve_figures
+from leannet.report.html.records import NetworkRecord, Timing
+from leannet.report.html.runs import read_run
 from leannet.training import environment
 from leannet_runtime.files import make_folder, write_csv, write_json, write_text
 
-__all__ = ["write_tables"]
+__all__ = ["tables_page", "write_tables"]
 
 COLUMNS = (
     *("table", "network", "dataset", "img_size"),
@@ -54,7 +61,7 @@ def write_tables(
     make_folder(folder)
     rows = [row for found in tables.values() for row in found]
     write_csv(folder / "tables.csv", COLUMNS, map(_line, rows))
-    write_text(folder / "tables.html", _page(evidence, tables, verdicts, command))
+    write_text(folder / REPORT, tables_page(evidence, tables, verdicts, command))
     content = {
         "paper": evidence.experiment.paper,
         "budget": evidence.budget.as_dict(),
@@ -68,7 +75,7 @@ def write_tables(
         "environment": {**environment(), "command": command},
     }
     write_json(folder / "tables.json", content)
-    return ("tables.html", "tables.csv", "tables.json")
+    return (REPORT, "tables.csv", "tables.json")
 
 
 def _line(row: TableRow) -> list[Any]:
@@ -88,15 +95,27 @@ def _line(row: TableRow) -> list[Any]:
     return line
 
 
-def _page(
+def tables_page(
     evidence: Evidence, tables: Mapping[str, Sequence[TableRow]], verdicts: Sequence[Verdict], command: str
 ) -> str:
+    """Return the page: tables, what ours came to as plots, claims, provenance.
+
+    Args:
+        evidence: What they are made from.
+        tables: Rows by table.
+        verdicts: Of the claims.
+        command: With which it was made.
+
+    Returns:
+        HTML that needs no other file, the same for the same arguments.
+    """
     paper = evidence.experiment.paper
+    parts = [_section(evidence, table, rows) for table, rows in tables.items()]
     return reproduction_page(
         f"{paper}, reproduced",
         paper,
         f"Ours: {trained_text(evidence)}.",
-        "\n".join(_section(evidence, table, rows) for table, rows in tables.items()),
+        "\n".join([*parts, *_plots(evidence)]),
         verdicts,
         command,
         [record for found in evidence.records.values() for record in found],
@@ -106,3 +125,34 @@ def _page(
 def _section(evidence: Evidence, table: str, rows: Sequence[TableRow]) -> str:
     body = html_table(table, headings(rows), (cells(row, rows) for row in rows))
     return f"<h2>{escape(table)}</h2>{body}{html_list(notes(evidence, rows))}"
+
+
+def _plots(evidence: Evidence) -> Iterator[str]:
+    """Yield accuracy against what it costs, and the learning curves, of ours."""
+    runs = {name: [read_run(record.folder) for record in found] for name, found in evidence.records.items()}
+    networks = [_network(evidence, name, of_seeds[0].networks[0]) for name, of_seeds in runs.items()]
+    networks.sort(key=lambda network: -network.top1.value if network.top1 else 0.0)
+    styles = {network.name: style_of(number) for number, network in enumerate(networks)}
+    curves = [curve for of_seeds in runs.values() for run in of_seeds for curve in run.curves]
+    for title, figures in (
+        ("What accuracy costs, ours", cost_figures(networks, styles, "ours")),
+        ("Learning curves, ours", curve_figures(curves, styles, "ours")),
+    ):
+        if figures:
+            yield f'<h2>{title}</h2><div class="plots">{"".join(map(figure_html, figures))}</div>'
+
+
+def _network(evidence: Evidence, name: str, first: NetworkRecord) -> NetworkRecord:
+    """Return a network with all its seeds, and with the times that were taken of it."""
+    timings = []
+    for timing in evidence.experiment.timings:
+        for device in DEVICES:
+            group = evidence.times.get((timing.name, device))
+            if group is None or name not in group.rounds.seconds:
+                continue
+            (found,) = (each for each in summarise(group.rounds, 1, None) if each.network == name)
+            size = "each network at its own size" if timing.img_size is None else f"{timing.img_size} px"
+            median = found.median_ms
+            timings.append(Timing(f"{group.circumstances}, {size}", median, median.value, found.p90_ms))
+    seeds = tuple(record.seed for record in evidence.records[name])
+    return dataclasses.replace(first, name=name, top1=evidence.top1(name), seeds=seeds, timings=tuple(timings))
