@@ -237,6 +237,7 @@ def test_key_press_leaves_the_tables_so_far(monkeypatch, tmp_path):
         ([SMALLEST, "--backends", "eager,tensorrt"], "unknown backend tensorrt"),
         ([SMALLEST, "--backends", ","], "it names none"),
         ([SMALLEST, "--device", "tpu"], "unknown device tpu: it is not auto, cpu, cuda or cuda:N"),
+        ([SMALLEST, "--device", "cpu,cuda:0"], "of several each is a cuda:N"),
         ([SMALLEST, "--dtype", "int8"], "unknown data type int8"),
         ([SMALLEST, "--dtype", "bfloat16", "--backends", "onnxruntime"], "its kernels take float32"),
         ([SMALLEST, "--device", "cpu", "--cuda-graph"], "cannot record a CUDA graph: the device is the CPU"),

@@ -1,6 +1,7 @@
 """Backends answer like PyTorch, on inputs that are ready, and say what they lack."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -9,8 +10,17 @@ import torch
 from torch import nn
 
 from leannet.deploy import backends
-from leannet.deploy.backends import BACKENDS, Circumstances, Exports, check_backend, prepare_call, stopwatch_for
+from leannet.deploy.backends import (
+    BACKENDS,
+    Circumstances,
+    Exports,
+    _divided,
+    check_backend,
+    prepare_call,
+    stopwatch_for,
+)
 from leannet.measure.bench import CudaStopwatch, HostStopwatch
+from leannet.report.bench import BenchRequest
 from leannet_runtime import UserError
 
 
@@ -175,3 +185,56 @@ def test_on_a_gpu(network, images, exports, cuda_graph):
         expected, found = network(images).numpy(), call().cpu().numpy()
         assert stopwatch_for("eager", how)(call) > 0
     np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("device", "batch", "said"),
+    [
+        ("cuda:0,cuda:1", 1, "a batch of 1 cannot be divided among 2 GPUs"),
+        ("cuda:0,cuda:0", 4, "it names a GPU twice"),
+        ("cuda:0,cuda:2", 4, "the last GPU is cuda:1"),
+        ("cuda:0,cuda", 4, "of several each is a cuda:N"),
+        ("cuda:0, cuda:1", 4, None),
+    ],
+)
+def test_several_gpus_are_named_one_by_one(monkeypatch, device, batch, said):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    request = BenchRequest(("resnet20_cifar",), device=device, batch_sizes=(batch,))
+    if said is None:
+        how = request.settled().circumstances(1)
+        assert [str(each) for each in how.devices] == ["cuda:0", "cuda:1"]
+        assert "only eager PyTorch" in refused("compile", how)
+        assert "only eager PyTorch" in refused("eager", replace(how, cuda_graph=True))
+    else:
+        with pytest.raises(UserError, match=said):
+            request.settled()
+
+
+def test_a_batch_is_divided_and_put_together_again(network, images, monkeypatch):
+    """Devices of the CPU stand in for GPUs: what PyTorch does between devices is taken from here."""
+    seen = []
+
+    def apply(replicas, inputs):
+        seen.extend(len(part) for (part,) in inputs)
+        return [replica(part) for replica, (part,) in zip(replicas, inputs, strict=True)]
+
+    monkeypatch.setattr("torch.nn.parallel.replicate", lambda model, devices, **_: [model] * len(devices))
+    monkeypatch.setattr("torch.nn.parallel.scatter", lambda batch, devices: batch.chunk(len(devices)))
+    monkeypatch.setattr("torch.nn.parallel.parallel_apply", apply)
+    monkeypatch.setattr("torch.nn.parallel.gather", lambda parts, _: torch.cat(parts))
+    batch = torch.cat([images, images, images])[:3]
+    with torch.inference_mode():
+        found = _divided(network, batch, (torch.device("cpu"),) * 2)()
+        assert torch.allclose(found, network(batch), atol=1e-5)
+    assert seen == [2, 1]
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="PyTorch finds fewer than two GPUs")
+def test_on_two_gpus(network, images, exports):
+    how = Circumstances(device="cuda:0,cuda:1")
+    batch = torch.cat([images] * 4)
+    with torch.inference_mode():
+        call = prepare_call("eager", network, batch, how, exports)
+        assert torch.allclose(call().float().cpu(), network(batch), atol=1e-3)
+        assert stopwatch_for("eager", how)(call) > 0

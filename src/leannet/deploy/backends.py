@@ -48,7 +48,7 @@ class Circumstances:
     """Where and how a network runs.
 
     Args:
-        device: "cpu", "cuda" or "cuda:N".
+        device: "cpu", "cuda", "cuda:N", or several with commas, "cuda:0,cuda:1": each takes its share of a batch.
         threads: On the CPU. PyTorch's own number is set by whoever calls, for it belongs to the process.
         dtype: A key of `DTYPES`.
         channels_last: How weights and images of PyTorch lie in memory.
@@ -65,6 +65,11 @@ class Circumstances:
     def on_gpu(self) -> bool:
         """Whether it is a GPU."""
         return self.device != "cpu"
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """One by one; the first has the images before and the logits after."""
+        return tuple(torch.device(name) for name in self.device.split(","))
 
 
 @dataclass
@@ -95,6 +100,9 @@ def check_backend(backend: str, how: Circumstances) -> None:
     if backend not in BACKENDS:
         raise UserError(f"unknown backend {backend}", "there is no such", f"Choose from {', '.join(BACKENDS)}")
     what, python = f"cannot run networks with {backend}", Path(sys.executable).name
+    if len(how.devices) > 1 and (backend != "eager" or how.cuda_graph):
+        why = "only eager PyTorch, without a CUDA graph, divides a batch"
+        raise UserError(f"{what} on {how.device}", why, "Name one device, or leave the rest away")
     leave = f"leave {backend} out of --backends"
     needed = {"onnxruntime": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
     missing = [package for package in needed.get(backend, ()) if find_spec(package) is None]
@@ -121,7 +129,7 @@ def check_backend(backend: str, how: Circumstances) -> None:
 def stopwatch_for(backend: str, how: Circumstances) -> Stopwatch:
     """Return what times the calls of a backend: events where PyTorch works on a GPU, else the clock."""
     if how.on_gpu and backend in ("eager", "compile"):
-        return CudaStopwatch(torch.device(how.device))
+        return CudaStopwatch(how.devices[0])
     return HostStopwatch()
 
 
@@ -145,9 +153,11 @@ def prepare_call(backend: str, model: nn.Module, images: Tensor, how: Circumstan
         return _onnx_runtime(exports.file_of(model, images), images, how)
     if backend == "openvino":
         return _openvino(exports.file_of(model, images), images, how)
-    place: dict[str, Any] = {"device": torch.device(how.device), "dtype": DTYPES[how.dtype]}
+    place: dict[str, Any] = {"device": how.devices[0], "dtype": DTYPES[how.dtype]}
     place["memory_format"] = torch.channels_last if how.channels_last else torch.contiguous_format
     own, ready = copy.deepcopy(model).to(**place), images.to(**place)
+    if len(how.devices) > 1:
+        return _divided(own, ready, how.devices)
     network: Callable[[Tensor], Tensor] = torch.compile(own, dynamic=False) if backend == "compile" else own
     with torch.inference_mode():
         network(ready)  # compiled here, with the threads that are set now
@@ -160,6 +170,21 @@ def _read(answer: Any) -> Any:
     """Look at every logit, so that nothing is left undone when the clock stops; return them."""
     answer.max()
     return answer
+
+
+def _divided(model: nn.Module, images: Tensor, devices: tuple[torch.device, ...]) -> Call:
+    """Divide each batch among GPUs. The weights lie on all of them before; scattering and gathering are timed."""
+    from torch.nn.parallel import gather, parallel_apply, replicate, scatter
+
+    places = [device.index for device in devices]
+    replicas = replicate(model, places, detach=True)
+
+    def call() -> Tensor:
+        parts = scatter(images, places)
+        answers: Tensor = gather(parallel_apply(replicas[: len(parts)], [(part,) for part in parts]), places[0])
+        return answers
+
+    return call
 
 
 def _recorded(network: Callable[[Tensor], Tensor], images: Tensor) -> Call:
@@ -212,7 +237,7 @@ def _onnx_runtime(file: bytes, images: Tensor, how: Circumstances) -> Call:
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         feed = {session.get_inputs()[0].name: np.ascontiguousarray(images.numpy())}
         return lambda: _read(session.run(None, feed)[0])
-    index = torch.device(how.device).index or 0
+    index = how.devices[0].index or 0
     providers = [("CUDAExecutionProvider", {"device_id": index}), "CPUExecutionProvider"]
     session = onnxruntime.InferenceSession(file, options, providers=providers)
     binding = session.io_binding()

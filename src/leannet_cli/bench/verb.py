@@ -55,7 +55,9 @@ def bench(
         float | None,
         typer.Option(min=0, help="For warming up and timing, all tables together; making the networks comes on top."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:N, or cuda:0,cuda:1: each takes its share of a batch.")
+    ] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     channels_last: Annotated[
         bool,

@@ -101,7 +101,7 @@ def _cpu_memory(model: nn.Module, images: Tensor, how: Circumstances) -> int:
 
 
 def _gpu_memory(model: nn.Module, images: Tensor, how: Circumstances) -> int:
-    device, dtype = torch.device(how.device), DTYPES[how.dtype]
+    device, dtype = how.devices[0], DTYPES[how.dtype]
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     own, ready = copy.deepcopy(model).to(device, dtype), images.to(device, dtype)

@@ -32,7 +32,8 @@ class BenchRequest:
         small_input: See `leannet.models.create_network`.
         rounds: Timed rounds for each setting, at most; 100 if not given, or as many as fit into the seconds.
         seconds: For all warming up and timing together. Making the networks is not counted.
-        device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
+        device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:N", or several GPUs with commas, "cuda:0,cuda:1",
+            among which each batch is divided.
         dtype: A key of `leannet.deploy.backends.DTYPES`.
         channels_last: How weights and images of PyTorch lie in memory.
         cuda_graph: On a GPU, record the kernels once and start them together.
@@ -69,7 +70,13 @@ class BenchRequest:
             raise UserError(f"unknown data type {self.dtype}", "there is no such", f"Choose {' or '.join(DTYPES)}")
         reference = self.reference or self.models[0]
         models = self.models if reference in self.models else (reference, *self.models)
-        device = _device(self.device)
+        names = [name.strip() for name in self.device.split(",")]
+        device = ",".join(_device(name, alone=len(names) == 1) for name in names)
+        if len(set(names)) < len(names):
+            raise UserError(f"--device {self.device}", "it names a GPU twice", "Name each once")
+        if min(self.batch_sizes) < len(names):
+            why = f"a batch of {min(self.batch_sizes)} cannot be divided among {len(names)} GPUs"
+            raise UserError(f"--device {self.device}", why, f"Pass --batch-sizes {len(names)} or more")
         if self.cuda_graph and device == "cpu":
             raise UserError("cannot record a CUDA graph", "the device is the CPU", "Pass --device cuda")
         rounds = self.rounds or (ROUNDS if self.seconds is None else MOST_ROUNDS)
@@ -107,8 +114,10 @@ class BenchRequest:
         return self.threads
 
 
-def _device(name: str) -> str:
+def _device(name: str, alone: bool) -> str:
     kind, _, index = name.partition(":")
+    if not alone and not (kind == "cuda" and index.isdecimal()):
+        raise UserError(f"unknown device {name}", "of several each is a cuda:N", "Pass --device cuda:0,cuda:1")
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if kind not in ("cpu", "cuda") or (":" in name and not (kind == "cuda" and index.isdecimal())):
