@@ -67,7 +67,26 @@ def test_what_was_compared_in_the_folder_before_stays_in_the_table(trees, tmp_pa
     rows = {row["network"]: row for row in json.loads((tmp_path / "out" / "results.json").read_text())["rows"]}
     assert {name: row["seeds"] for name, row in rows.items()} == {SMALLEST: [0, 1], OTHER: [0]}
     assert all(row["latency"] for row in rows.values())
-    assert yaml.safe_load((tmp_path / "out" / "args.yaml").read_text())["networks"] == [OTHER, SMALLEST]
+    arguments = yaml.safe_load((tmp_path / "out" / "args.yaml").read_text())
+    assert (arguments["networks"], arguments["seeds"]) == ([OTHER, SMALLEST], [0, 1])
+
+
+def test_records_without_weights_or_circumstances_stay(trees, tmp_path):
+    """As they lie in a repository, or as an earlier version left them."""
+    output = tmp_path / "out"
+    arguments = ("--data", trees, *QUICK, "--output", output)
+    leannet("compare", SMALLEST, *arguments)
+    for name in ("config.json", "model.safetensors", "environment.json"):
+        (output / "networks" / SMALLEST / "seed-0" / name).unlink()
+    described = json.loads((output / "environment.json").read_text()) | {"leannet": "0.0.7"}
+    (output / "environment.json").write_text(json.dumps(described))
+    answer = leannet("compare", OTHER, *arguments)
+    assert answer.code == 0
+    rows = {row["network"]: row for row in json.loads((output / "results.json").read_text())["rows"]}
+    assert (bool(rows[OTHER]["latency"]), rows[SMALLEST]["latency"]) == (True, None)
+    page = (output / "report.html").read_text()
+    assert f"{SMALLEST}, seed-0: leannet 0.0.7" in page.partition("trained otherwise")[2]
+    assert "no latency of some networks" in page
 
 
 def test_a_report_tells_of_trainings_by_another_version(trees, tmp_path):

@@ -190,7 +190,8 @@ def test_on_a_gpu(network, images, exports, cuda_graph):
 @pytest.mark.parametrize(
     ("device", "batch", "said"),
     [
-        ("cuda:0,cuda:1", 1, "a batch of 1 cannot be divided among 2 GPUs"),
+        ("cuda:0,cuda:1", 1, "a batch of 1 cannot be divided evenly among 2 GPUs"),
+        ("cuda:0,cuda:1", 3, "a batch of 3 cannot be divided evenly among 2 GPUs"),
         ("cuda:0,cuda:0", 4, "it names a GPU twice"),
         ("cuda:0,cuda:2", 4, "the last GPU is cuda:1"),
         ("cuda:0,cuda", 4, "of several each is a cuda:N"),

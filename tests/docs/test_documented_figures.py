@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from leannet.measure import mean_interval
-from leannet.papers.reproduce import RULE
+from leannet.papers.reproduce import RULE, find_drawing, reproduce_figure
 from leannet.papers.tables import (
     budget_names,
     find_tables,
@@ -115,6 +115,16 @@ def test_committed_tables_are_those_that_the_records_give(paper):
     assert [(each.word, each.reason) for each in verdicts] == [
         (claim["verdict"], claim["reason"]) for claim in committed["claims"]
     ]
+    assert committed["rule"] == RULE
+
+
+def test_the_committed_figure_is_the_one_that_the_records_give():
+    committed = json.loads(page("results/reproduce/emgnet-figure-3/claims.json"))
+    found = reproduce_figure(find_drawing("emgnet", 3), ROOT / "results" / "emgnet_cifar10").verdicts
+    assert [(each.word, each.reason) for each in found] == [
+        (claim["verdict"], claim["reason"]) for claim in committed["claims"]
+    ]
+    assert committed["rule"] == RULE
 
 
 def test_the_rule_and_the_budgets_are_those_of_the_code():

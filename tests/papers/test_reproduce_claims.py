@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from emgnet_records import CORRECT, write_record, write_records
@@ -160,6 +161,34 @@ def test_not_testable_without_a_record_or_with_unequal_ones(tmp_path):
         "there is no seed with which both were trained: EMGNet seed 0 has no partner of SD-ResNet, "
         "SD-ResNet seed 1 has no partner of EMGNet"
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"epochs": 150},
+            "they were trained or tested unequally: 200 epochs of 50,000 images (tested on 10,000) and 150",
+        ),
+        ({"images": 45_000}, "they were trained or tested unequally"),
+        ({"fingerprint": "decaf"}, "the data's fingerprint is c0ffee and decaf"),
+    ],
+)
+def test_seeds_that_were_trained_otherwise_are_not_put_together(tmp_path, changes, reason):
+    with_results(tmp_path, seeds=(0,))
+    for network in ("emgnet56_cifar", "sdresnet56_cifar"):
+        write_record(tmp_path, network, CORRECT[network], seed=1, name=f"{network}-1", **(PAPERS_BUDGET | changes))
+    verdict = verdicts(tmp_path)["sdresnet56_cifar"]
+    assert verdict.word == "not testable"
+    assert reason in verdict.reason
+
+
+def test_while_a_seed_of_the_budget_is_missing_a_figure_decides_nothing(tmp_path):
+    drawing = replace(find_drawing("emgnet", 3), seeds=(0, 1, 2))
+    found = reproduce_figure(drawing, with_results(tmp_path)).verdicts
+    (verdict,) = (each for each in found if (each.claim.against, each.dataset) == ("sdresnet56_cifar", "cifar10"))
+    assert verdict.word == "not testable"
+    assert verdict.reason.startswith("not both are trained yet with seed 2. Without that the interval lies above 0")
 
 
 def test_a_seed_without_a_partner_is_named(tmp_path):

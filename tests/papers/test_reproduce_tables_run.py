@@ -8,11 +8,13 @@ import signal
 
 import numpy as np
 import pytest
+import yaml
 from safetensors.torch import load_file
 
 from leannet.data import SPLIT_SEED, open_source
 from leannet.papers.tables import load_budget, load_experiment, make_plan, read_evidence, run_trainings
 from leannet.papers.tables.subset import first_of_each_class, write_subset
+from leannet.papers.tables.training import begin_without_data
 from leannet.training.runs import Stopped
 from leannet_runtime import UserError
 
@@ -113,3 +115,24 @@ def test_missing_data_and_foreign_folders_are_refused(tmp_path):
     (tmp_path / "b" / "args.yaml").write_text("verb: bench")
     with pytest.raises(UserError, match="a run of another kind lies in it"):
         run_trainings(plan_of(tmp_path / "b"), "digits", Silent())
+
+
+def test_a_table_without_trainings_keeps_to_the_folder_of_its_budget(tmp_path):
+    """It writes down what it is of; later trainings fit in, and those of another budget do not."""
+    counts = make_plan(load_experiment("dmp"), load_budget("smoke"), tmp_path / "new", ("Table 1",))
+    assert counts.networks == ()
+    begin_without_data(counts)
+    begin_without_data(counts)
+    assert read_evidence(counts).records == {}
+    other = make_plan(load_experiment("dmp"), load_budget("small"), tmp_path / "new", ("Table 1",))
+    with pytest.raises(UserError, match="holds records of another budget"):
+        begin_without_data(other)
+    run_trainings(dataclasses.replace(counts, networks=()), "digits", Silent())  # its data come in
+    state = yaml.safe_load((tmp_path / "new" / "reproduction.yaml").read_text())
+    assert (state["data"], state["classes"]) == ("digits", 10)
+    begin_without_data(counts)
+    assert yaml.safe_load((tmp_path / "new" / "reproduction.yaml").read_text()) == state
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "args.yaml").write_text("verb: bench")
+    with pytest.raises(UserError, match="a run of another kind lies in it"):
+        begin_without_data(dataclasses.replace(counts, folder=tmp_path / "bench"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -64,6 +65,13 @@ def test_time_beside_macs_is_judged_either_way(tmp_path, monkeypatch, exponent, 
         write_times(plan, f"known-networks-{device}", times)
     follows, hardly = (verdict(plan, f"The {name} time", "imagenet") for name in ("CPU", "GPU"))
     assert (follows.word, hardly.word) == (cpu, gpu), (follows.reason, hardly.reason)
+    assert "eager on Example" in follows.reason
+    for device in ("cpu", "cuda"):
+        shutil.rmtree(tmp_path / "timing" / f"known-networks-{device}")
+        write_times(plan, f"known-networks-{device}", times, cold=networks[:1])
+    cold = [verdict(plan, f"The {name} time", "imagenet") for name in ("CPU", "GPU")]
+    assert all(each.reason.startswith(f"{networks[0]} did not become warm") for each in cold)
+    assert {each.word for each in cold} == {"not testable"}
 
 
 def test_times_tell_under_which_circumstances_they_were_taken(tmp_path):

@@ -130,8 +130,11 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
     runs = [(network, seed) for seed in sweep.seeds for network in sweep.networks]
     records = [record for record in finished_runs(folder) if (record.network, record.seed) not in runs]
     networks = tuple(dict.fromkeys((*sweep.networks, *(record.network for record in records))))
-    write_text(folder / "args.yaml", yaml.safe_dump(replace(sweep, networks=networks).arguments(), sort_keys=False))
-    write_json(folder / "environment.json", environment() | {"seeds": sweep.seeds, "data": data.description()})
+    seeds = tuple(dict.fromkeys((*sweep.seeds, *(record.seed for record in records))))
+    everything = replace(sweep, networks=networks, seeds=seeds)
+    _keep_circumstances(folder)
+    write_text(folder / "args.yaml", yaml.safe_dump(everything.arguments(), sort_keys=False))
+    write_json(folder / "environment.json", environment() | {"seeds": seeds, "data": data.description()})
     write_json(folder / "splits.json", source.split_lists)
     observer.data_ready(data)
 
@@ -154,7 +157,9 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
         observer.run_finished(number, len(runs), record, kept)
     records.sort(key=lambda record: (networks.index(record.network), record.seed))
     first = {record.network: _run_folder(folder, record.network, record.seed) for record in reversed(records)}
-    rows = comparison_rows(records, _latencies({name: first[name] for name in networks}, data, observer))
+    # An earlier network whose weights were removed has no latency, and is no reason to fail.
+    there = {name: first[name] for name in networks if (first[name] / "config.json").is_file()}
+    rows = comparison_rows(records, _latencies(there, data, observer))
     write_results(rows, folder, circumstances)
     _report([first[name] for name in networks], folder, data, observer)
     return rows
@@ -208,6 +213,16 @@ def _begin(sweep: Sweep, folder: Path, source: Source) -> None:
         f"it was made with {'; '.join(different)}",
         "Choose another --output, or the same settings to go on",
     )
+
+
+def _keep_circumstances(folder: Path) -> None:
+    """Leave with trainings that have no circumstances of their own those of the sweep that made them."""
+    described = folder / "environment.json"
+    if described.is_file():
+        for record in finished_runs(folder):
+            own = _run_folder(folder, record.network, record.seed) / "environment.json"
+            if not own.is_file():
+                write_text(own, described.read_text(encoding="utf-8"))
 
 
 def _run_folder(folder: Path, network: str, seed: int) -> Path:

@@ -34,15 +34,15 @@ def report(
     from leannet.report.html import REPORT, write_report
 
     folders = list(dict.fromkeys(runs))
-    own = folders[0] if len(folders) == 1 else new_folder("report", folders[0].resolve().name)
-    file = output or own / REPORT
     if reproductions := [folder for folder in folders if (folder / "reproduction.yaml").is_file()]:
         from leannet_cli.reproduce.running import report_reproduction
 
         if len(folders) > 1:
             why = "a reproduction has a page of its own"
             raise UserError(f"cannot report {reproductions[0]} with others", why, "Name it alone")
-        report_reproduction(folders[0], file)
+        file = report_reproduction(folders[0], output)
     else:
+        own = folders[0] if len(folders) == 1 else new_folder("report", folders[0].resolve().name)
+        file = output or own / REPORT
         write_report(folders, file)
     typer.echo(f"Written to {file}: open it in a browser.")

@@ -28,7 +28,8 @@ from leannet.papers.tables import (
 from leannet.papers.tables.evidence import check_state
 from leannet.papers.tables.experiment import DEFAULT_DATA
 from leannet.papers.tables.files import tables_page
-from leannet.papers.tables.training import read_state
+from leannet.papers.tables.training import begin_without_data, read_state
+from leannet.report.html import REPORT
 from leannet.training import load_recipe
 from leannet.training.runs import Stopped
 from leannet_cli.bench.progress import BenchProgress
@@ -121,8 +122,15 @@ def reproduce_tables(request: Request, tables: tuple[str, ...], number: int | No
     console.print(f"\nWritten to {folder}: {', '.join(names)}")
 
 
-def report_reproduction(folder: Path, file: Path) -> None:
+def report_reproduction(folder: Path, file: Path | None) -> Path:
     """Make the page of a reproduction again, from its records alone.
+
+    Args:
+        folder: Of the reproduction.
+        file: The page; the one that ``leannet reproduce`` writes if not given.
+
+    Returns:
+        The page.
 
     Raises:
         UserError: A record is damaged or of another budget, or there is none yet.
@@ -136,22 +144,24 @@ def report_reproduction(folder: Path, file: Path) -> None:
     if tables:
         evidence = read_evidence(plan)
         rows = {table: make_rows(evidence, table) for table in tables}
-        page = tables_page(evidence, rows, judge_claims(evidence), command)
+        page, place = tables_page(evidence, rows, judge_claims(evidence), command), "tables"
     else:
         check_state(plan)
         drawing = next(drawing for drawing in DRAWINGS if drawing.paper == plan.experiment.paper)
         reproduction = reproduce_figure(_at_budget(drawing, plan), folder)
-        page = write_page(reproduction, draw_figure(reproduction), command)
+        page, place = write_page(reproduction, draw_figure(reproduction), command), f"figure-{drawing.number}"
+    file = file or folder / place / REPORT
     make_folder(file.parent)
     write_text(file, page)
+    return file
 
 
 def _at_budget(drawing: Drawing, plan: Plan) -> Drawing:
-    """Return a figure whose trainings are held against the recipes as the budget cuts them."""
+    """Return a figure whose trainings are held against the recipes as the budget cuts them, with all its seeds."""
     recipe = load_recipe(next(iter(drawing.recipes.values())))
     # The warm-up of all recipes of a figure is the same.
     changes = {name: value for name, value in plan.budget.changes(recipe).items() if name != "epochs"}
-    return dataclasses.replace(drawing, changes=changes)
+    return dataclasses.replace(drawing, changes=changes, seeds=plan.budget.seeds)
 
 
 def _run(request: Request, plan: Plan, classes: frozenset[str] | None = None) -> None:
@@ -169,6 +179,7 @@ def _run(request: Request, plan: Plan, classes: frozenset[str] | None = None) ->
             raise UserError(f"no records in {plan.folder}", why, remedy)
         return
     if not plan.networks:
+        begin_without_data(plan)
         return
     with ReproduceProgress() as progress:
         try:

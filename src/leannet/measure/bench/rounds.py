@@ -16,9 +16,9 @@ from leannet.measure.bench.warm_up import WarmUp
 
 __all__ = ["LEAST_ROUNDS", "MOST_ROUNDS", "ROUNDS_RULE", "RoundTimes", "time_in_rounds"]
 
-LEAST_ROUNDS = 5
-"""So many are timed even where the seconds are up: the interval of fewer leaves out the truth far more often than in
-5 % of cases (of two, in half of them), so that they decide nothing."""
+LEAST_ROUNDS = 6
+"""So many are timed even where the seconds are up: fewer have no interval that holds the truth in 95 % of cases (of
+two, in half of them), so that they decide nothing."""
 
 MOST_ROUNDS = 2000
 """More narrow no interval that matters."""

@@ -66,6 +66,9 @@ class Drawing:
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the recipes that a budget changes."""
 
+    seeds: tuple[int, ...] = ()
+    """Of the budget; without one, those that both networks of a claim were trained with."""
+
     @property
     def dataset_title(self) -> str:
         """The name of the data set for readers."""

@@ -49,8 +49,8 @@ RULE = {
     "What trainings must be": (
         f"A claim about accuracy is {NOT_TESTABLE} if a record is missing, or a seed of the budget; if no exit needs "
         "about the MACs of the single network; if a network was not trained by the recipe of its paper, in one "
-        "process, from no given weights and to the end of its schedule; or if the two were trained for unequal epochs "
-        "or numbers of images, or on other images (by the fingerprint of the data). It is "
+        "process, from no given weights and to the end of its schedule; or if any two of the trainings were for "
+        "unequal epochs or numbers of images, or on other images (by the fingerprint of the data). It is "
         f"{NOT_AT_THIS_BUDGET} with fewer than {LEAST_SEEDS} seeds, or if they saw fewer than {100 * ENOUGH:.0f} % of "
         "the images (epochs times images) that the recipe goes through: then what came out is told beside it. Fields "
         f"of a recipe that are free: {', '.join(FREE_FIELDS)}; where exits learn by the sum of their losses "
@@ -69,8 +69,8 @@ RULE = {
     "Time": (
         f"A claim is {CONFIRMED} or {CONTRADICTED} if the 95 % interval of the ratio, measured in turns on one "
         "machine, lies wholly on one side of 1; how large the ratio is belongs to the machine and is not judged. A "
-        f"claim about time on a GPU is {NOT_TESTABLE} without one; the time on the CPU is then told beside it. It is "
-        "not testable either if one of the two did not become warm before timing began."
+        f"claim about what a network takes on a GPU is {NOT_TESTABLE} without one; the time on the CPU is then told "
+        "beside it. No claim about time is testable if one of its networks did not become warm before timing began."
     ),
     "Time beside MACs": (
         f"A claim that time follows MACs, but not linearly, is {CONTRADICTED} if the rank correlation over the "

@@ -96,7 +96,7 @@ def _judge_trainings(
         return verdict(NOT_TESTABLE, reason, without_partner=alone)
     verdict = functools.partial(verdict, seeds=seeds, without_partner=alone)
     first, second = ([some[seed] for seed in seeds] for some in (ours, against))
-    if reason := _unfit(list(zip(first, second, strict=True)), drawing):
+    if reason := _unfit([*first, *second], drawing):
         return verdict(NOT_TESTABLE, reason)
     comparisons = compare_accuracy(claim, first, second)
     if not comparisons:
@@ -104,6 +104,9 @@ def _judge_trainings(
     others = other_than_plotted(entering_counts(claim, first, second), drawing.dataset)
     of_seeds = "; ".join((f"seed{'s' * (len(seeds) > 1)} {' and '.join(map(str, seeds))}", *alone))
     finding = f"{_finding(comparisons)} ({of_seeds}){_not_plotted(others)}"
+    if left := [str(seed) for seed in drawing.seeds if seed not in seeds]:
+        missing_seeds = f"not both are trained yet with seed {' and '.join(left)}. Without that {finding}"
+        return verdict(NOT_TESTABLE, missing_seeds, comparisons)
     if not (short := _too_little(claim, drawing, [*first, *second], len(seeds))):
         return verdict(_word(comparisons, others, accuracy=True), finding, comparisons)
     holds = "it holds" if _hold(comparisons) else "it does not hold"
@@ -119,18 +122,18 @@ def _without_partner(ours: _BySeed, against: _BySeed, names: tuple[str, str]) ->
     )
 
 
-def _unfit(pairs: Sequence[tuple[TrainingRecord, TrainingRecord]], drawing: Drawing) -> str:
-    """Return why trainings cannot be compared, empty if they can."""
-    for pair in pairs:
-        for record in pair:
-            if found := deviation(record, drawing):
-                return f"{drawing.names[record.network]} of seed {record.seed} {found}"
-        one, other = pair
+def _unfit(records: Sequence[TrainingRecord], drawing: Drawing) -> str:
+    """Return why trainings cannot be compared or put together, empty if they can."""
+    for record in records:
+        if found := deviation(record, drawing):
+            return f"{drawing.names[record.network]} of seed {record.seed} {found}"
+    one = records[0]
+    for other in records[1:]:
         if (one.epochs, one.images, one.test_images) != (other.epochs, other.images, other.test_images):
-            unequal = " and ".join(f"{each.budget} (tested on {each.test_images:,})" for each in pair)
+            unequal = " and ".join(f"{each.budget} (tested on {each.test_images:,})" for each in (one, other))
             return f"they were trained or tested unequally: {unequal}"
         if one.fingerprint != other.fingerprint:
-            unequal = " and ".join(each.fingerprint[:12] for each in pair)
+            unequal = " and ".join(each.fingerprint[:12] for each in (one, other))
             return f"they were trained or tested on different images: the data's fingerprint is {unequal}"
     return ""
 

@@ -98,7 +98,7 @@ def read_evidence(plan: Plan) -> Evidence:
         for device in DEVICES
         if (found := read_times(plan.experiment, plan.budget, plan.folder, timing, device)) is not None
     }
-    trained = {} if state is None else state
+    trained = {} if state is None or state["fingerprint"] is None else state
     return Evidence(
         experiment=plan.experiment,
         budget=plan.budget,

@@ -20,9 +20,11 @@ from leannet.training.runs import RunObserver, RunSettings, train
 from leannet_runtime import UserError
 from leannet_runtime.files import make_folder, write_text
 
-__all__ = ["STATE", "TrainingObserver", "read_state", "run_trainings"]
+__all__ = ["STATE", "TrainingObserver", "begin_without_data", "read_state", "run_trainings"]
 
 STATE = "reproduction.yaml"
+
+_FACTS = ("data", "dataset", "classes", "images", "fingerprint")
 
 
 class TrainingObserver(Protocol):
@@ -112,34 +114,58 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     return state
 
 
+def begin_without_data(plan: Plan) -> None:
+    """Write down what is reproduced where nothing is trained, or make sure that it is the same as before.
+
+    Raises:
+        UserError: The folder holds the records of another budget, or a run of another kind.
+    """
+    _write_state(plan, {})
+
+
 def _begin(plan: Plan, source: Source, data: str) -> _Opened:
     """Write down what is reproduced, or make sure that it is the same as before; and choose the images."""
     budget, folder = plan.budget, plan.folder
-    state = {
-        "paper": plan.experiment.paper,
-        "budget": budget.as_dict(),
-        "recipes": {step.network: step.recipe.as_dict() for step in plan.steps},
+    facts = {
         "data": source.name,
         "dataset": dataset_of(source),
         "classes": len(source.class_names),
         "images": {"train": len(source.splits["train"]), "test": len(source.splits["test"])},
         "fingerprint": source.fingerprint,
     }
-    earlier = read_state(folder)
-    if earlier is None:
-        make_folder(folder)
-        if any((folder / name).exists() for name in ("args.yaml", "results.json", "config.json")):
-            raise UserError(f"cannot write to {folder}", "a run of another kind lies in it", "Choose another --output")
-        write_text(folder / STATE, yaml.safe_dump(state, sort_keys=False))
-    elif different := [name for name in state if earlier.get(name) != state[name]]:
-        told = ", ".join(_difference(name, earlier.get(name), state[name]) for name in different)
-        raise UserError(f"{folder} holds records of another budget", f"other {told}", "Choose another --output")
+    _write_state(plan, facts)
     if budget.train_images is None and budget.test_images is None:
         return _Opened(source, data)
     chosen = folder / "data"
     if not (chosen / "test.parquet").is_file():  # written last
         write_subset(source, chosen, budget.train_images, budget.test_images)
     return _Opened(source, str(chosen))
+
+
+def _write_state(plan: Plan, facts: dict[str, Any]) -> None:
+    """Write down what is reproduced and on which data, or make sure that both are the same as before.
+
+    Args:
+        plan: What is reproduced.
+        facts: Of the data; nothing if none are read, which fits to any.
+    """
+    folder = plan.folder
+    state = {
+        "paper": plan.experiment.paper,
+        "budget": plan.budget.as_dict(),
+        "recipes": {step.network: step.recipe.as_dict() for step in plan.steps},
+    }
+    earlier = read_state(folder)
+    if earlier is None:
+        make_folder(folder)
+        if any((folder / name).exists() for name in ("args.yaml", "results.json", "config.json")):
+            raise UserError(f"cannot write to {folder}", "a run of another kind lies in it", "Choose another --output")
+        earlier = {**state, **dict.fromkeys(_FACTS)}
+    told = {name: value for name, value in {**state, **facts}.items() if earlier["fingerprint"] or name in state}
+    if different := [name for name in told if earlier.get(name) != told[name]]:
+        said = ", ".join(_difference(name, earlier.get(name), told[name]) for name in different)
+        raise UserError(f"{folder} holds records of another budget", f"other {said}", "Choose another --output")
+    write_text(folder / STATE, yaml.safe_dump({**earlier, **facts}, sort_keys=False))
 
 
 def _difference(name: str, before: Any, now: Any) -> str:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import partial
 
 from leannet.measure import Interval, newcombe_interval
-from leannet.measure.bench import measure_scaling, median_interval
+from leannet.measure.bench import Scaling, measure_scaling, median_interval
 from leannet.papers.claims import Claim, load_claims
 from leannet.papers.published import Figure, agrees, load_paper
 from leannet.papers.reproduce.comparisons import Comparison
@@ -163,18 +163,32 @@ def _judge_scaling(claim: Claim, verdict: Callable[..., Verdict], evidence: Evid
     if scaling is None:
         return verdict(NOT_TESTABLE, "too few networks were timed")
     rank, exponent = scaling.rank_correlation, scaling.exponent
-    reason = (
-        f"{scaling.word} (rank correlation {rank.value:.2f}, 95 % interval {rank.low:.2f} to {rank.high:.2f}, "
-        f"p = {scaling.p_value:.3f}; time = factor * MACs^{exponent.value:.2f}, 95 % interval {_ends(exponent)})"
+    figures = (
+        f"rank correlation {rank.value:.2f}, 95 % interval {rank.low:.2f} to {rank.high:.2f}, "
+        f"p = {scaling.p_value:.3f}; time = factor * MACs^{exponent.value:.2f}, 95 % interval {_ends(exponent)}; "
+        f"{group.circumstances}"
     )
+    if cold := [name for name in seconds if not group.rounds.stable[name]]:
+        return verdict(NOT_TESTABLE, f"{' and '.join(cold)} did not become warm before timing began; {figures}")
+    word, told = _scaling_word(claim, scaling)
+    return verdict(word, f"{told} ({figures})")
+
+
+def _scaling_word(claim: Claim, scaling: Scaling) -> tuple[str, str]:
+    rank, exponent = scaling.rank_correlation, scaling.exponent
     if claim.side == "below":  # it hardly follows
-        confirmed, contradicted = rank.high < claim.margin, rank.low > claim.margin
-    else:
-        linear = LINEAR[0] < exponent.low and exponent.high < LINEAR[1]
-        confirmed = scaling.follows and not exponent.low <= 1 <= exponent.high
-        contradicted = scaling.opposes or (scaling.follows and linear)
-        confirmed = confirmed and not contradicted
-    return verdict(CONFIRMED if confirmed else CONTRADICTED if contradicted else NOT_CONFIRMED, reason)
+        if rank.high < claim.margin:
+            return CONFIRMED, f"the rank correlation lies below {claim.margin:g}"
+        above = rank.low > claim.margin
+        told = f"the rank correlation {'lies above' if above else 'may lie on either side of'} {claim.margin:g}"
+        return (CONTRADICTED if above else NOT_CONFIRMED), told
+    if scaling.opposes:
+        return CONTRADICTED, "networks of more MACs take less time"
+    if scaling.follows and LINEAR[0] < exponent.low and exponent.high < LINEAR[1]:
+        return CONTRADICTED, "time follows MACs, and about linearly"
+    if scaling.follows and not exponent.low <= 1 <= exponent.high:
+        return CONFIRMED, scaling.word
+    return NOT_CONFIRMED, scaling.word
 
 
 def _judge_accuracy(claim: Claim, dataset: str, verdict: Callable[..., Verdict], evidence: Evidence) -> Verdict:

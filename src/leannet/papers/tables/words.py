@@ -62,7 +62,7 @@ def notes(evidence: Evidence, rows: Sequence[TableRow]) -> tuple[str, ...]:
         found.append("The paper quotes these accuracies from others; they are not run.")
     timing = evidence.experiment.timing_of(rows[0].table)
     groups = [group for (name, _), group in evidence.times.items() if name == timing.name]
-    taken = [f"ours: {group.circumstances}" for group in groups] or ["ours are not taken yet"]
+    taken = [f"ours: {group.circumstances}" for group in groups] or ["ours are not taken yet, or not in this way"]
     found.append(f"Times are multiples of that of {timing.reference}; {'; '.join(taken)}.")
     printed = (figure for row in rows for figure in row.published.values())
     found += dict.fromkeys(f"{figure.network}, {figure.quantity}: {figure.note}" for figure in printed if figure.note)

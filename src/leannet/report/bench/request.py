@@ -74,9 +74,9 @@ class BenchRequest:
         device = ",".join(_device(name, alone=len(names) == 1) for name in names)
         if len(set(names)) < len(names):
             raise UserError(f"--device {self.device}", "it names a GPU twice", "Name each once")
-        if min(self.batch_sizes) < len(names):
-            why = f"a batch of {min(self.batch_sizes)} cannot be divided among {len(names)} GPUs"
-            raise UserError(f"--device {self.device}", why, f"Pass --batch-sizes {len(names)} or more")
+        if unequal := [size for size in self.batch_sizes if size % len(names)]:
+            why = f"a batch of {unequal[0]} cannot be divided evenly among {len(names)} GPUs"
+            raise UserError(f"--device {self.device}", why, f"Pass --batch-sizes {len(names)} or a multiple")
         if self.cuda_graph and device == "cpu":
             raise UserError("cannot record a CUDA graph", "the device is the CPU", "Pass --device cuda")
         rounds = self.rounds or (ROUNDS if self.seconds is None else MOST_ROUNDS)

@@ -102,10 +102,15 @@ def _section(name: str, judged: Judged | None, runs: Sequence[RunRecords], all_r
     classes: tuple[Figure, ...] = ()
     matrices: tuple[Figure, ...] = ()
     found: Matrices = {}
+    alike: Matrices = {}
     missing = [f"{run.folder}: {text}." for run in runs for text in run.missing]
     if answers and judged is not None:
         found = confusions(answers, len(judged.classes))
-        classes = (class_figure(found, judged.classes, styles, f"{name}-classes"),)
+        images = next(iter(found.values()))[0].sum(axis=1)
+        alike = {network: of_seeds for network, of_seeds in found.items() if (of_seeds.sum(axis=2) == images).all()}
+        classes = (class_figure(alike, judged.classes, styles, f"{name}-classes"),)
+        if others := ", ".join(network for network in found if network not in alike):
+            missing.append(f"Accuracy on each class of {others}: judged on other numbers of images of the classes.")
         matrices = tuple(confusion_figures(found, judged.classes, f"{name}-confusion"))
         if len(matrices) < len(found):
             missing.append(f"Confusion matrices of {len(matrices)} of {len(found)} networks are shown.")
@@ -123,8 +128,8 @@ def _section(name: str, judged: Judged | None, runs: Sequence[RunRecords], all_r
         costs=tuple(cost_figures(networks, styles, name)),
         curves=tuple(curve_figures([curve for run in runs for curve in run.curves], styles, name)),
         classes=classes,
-        class_rows=tuple(class_rows(found, judged.classes)) if found and judged else (),
-        answering=tuple(found)[:MOST_COLUMNS],
+        class_rows=tuple(class_rows(alike, judged.classes)) if alike and judged else (),
+        answering=tuple(alike)[:MOST_COLUMNS],
         matrices=matrices,
         confusion_rows=tuple(confusion_rows(found, judged.classes)) if found and judged else (),
         differences=tuple(differences_from_the_best(answers)),
