@@ -96,6 +96,38 @@ def test_printed_accuracies_and_macs_of_an_evidence_page_are_those_of_the_table(
         assert macs & set(cells), label
 
 
+@pytest.mark.parametrize("paper", EVIDENCE)
+def test_times_of_an_evidence_page_are_those_of_the_table(paper):
+    with (REPRODUCE / f"{paper}-small" / "tables" / "tables.csv").open(encoding="utf-8") as file:
+        found = [row for row in csv.DictReader(file) if row["cpu_ratio"]]
+    seen = 0
+    for label, *cells in table(page(f"docs/evidence/{paper}.md"), "CIFAR-10 |"):
+        ratios = {
+            tuple(f"{float(row[name]):.{places}f}" for name in ("cpu_ratio", "cpu_ratio_low", "cpu_ratio_high"))
+            for row in found
+            if row["network"] == label.strip("`")
+            for places in (2, 3)
+        }
+        for cell in cells:
+            if times := re.fullmatch(r"([01]\.\d+) \(([01]\.\d+) - ([01]\.\d+)\)", cell):
+                assert times.groups() in ratios, (label, cell)
+                seen += 1
+    assert seen
+
+
+def test_times_in_other_runtimes_are_those_of_the_record():
+    tables = json.loads(page("results/evidence/sm_v2-runtimes/results.json"))["tables"]
+    rows = table(page("docs/evidence/sm_v2.md"), "multiples of `mobilenetv2_100` |")
+    assert len(rows) == 4
+    for label, *cells in rows:
+        for cell, setting in zip(cells, tables, strict=True):
+            (found,) = (row["ratio"] for row in setting["networks"] if row["network"] == label.strip("`"))
+            assert cell == "{value:.2f} ({low:.2f} - {high:.2f})".format(**found)
+    assert [(each["backend"], each["threads"]) for each in tables] == [
+        (backend, threads) for backend in ("eager", "onnxruntime", "openvino") for threads in (1, 2)
+    ]
+
+
 def rounded(text):
     """Return what JSON says without the last digits, in which versions of a library may differ."""
     return json.loads(text, parse_float=lambda digits: round(float(digits), 9))

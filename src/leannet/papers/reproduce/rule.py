@@ -70,7 +70,8 @@ RULE = {
         f"A claim is {CONFIRMED} or {CONTRADICTED} if the 95 % interval of the ratio, measured in turns on one "
         "machine, lies wholly on one side of 1; how large the ratio is belongs to the machine and is not judged. A "
         f"claim about what a network takes on a GPU is {NOT_TESTABLE} without one; the time on the CPU is then told "
-        "beside it. No claim about time is testable if one of its networks did not become warm before timing began."
+        "beside it. Networks whose times had not settled before timing began are named, and the load of the machine "
+        "is told: a ratio within rounds bears both."
     ),
     "Time beside MACs": (
         f"A claim that time follows MACs, but not linearly, is {CONTRADICTED} if the rank correlation over the "

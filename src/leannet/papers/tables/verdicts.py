@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from functools import partial
 
@@ -120,11 +120,8 @@ def _judge_time(claim: Claim, verdict: Callable[..., Verdict], evidence: Evidenc
     if timed is not None:
         ratio, group = timed
         found = _ratio_comparison("on the GPU" if device == "cuda" else "on the CPU", ratio, claim)
-        reason = f"time as a multiple: {_interval_text(ratio)}; {group.circumstances}"
-        if cold := [name for name in (claim.network, claim.against) if not group.rounds.stable[name]]:
-            told = f"{' and '.join(cold)} did not become warm before timing began; {reason}"
-            return verdict(NOT_TESTABLE, told, (found,))
-        return verdict(_word(claim, found), reason, (found,))
+        told = f"time as a multiple: {_interval_text(ratio)}; {group.circumstances}"
+        return verdict(_word(claim, found), told + _unsettled(group, (claim.network, claim.against)), (found,))
     beside = _ratio(claim, evidence, "cpu") if device == "cuda" else None
     if beside is None:
         return verdict(NOT_TESTABLE, f"nothing was timed on the {'GPU' if device == 'cuda' else 'CPU'}")
@@ -166,12 +163,16 @@ def _judge_scaling(claim: Claim, verdict: Callable[..., Verdict], evidence: Evid
     figures = (
         f"rank correlation {rank.value:.2f}, 95 % interval {rank.low:.2f} to {rank.high:.2f}, "
         f"p = {scaling.p_value:.3f}; time = factor * MACs^{exponent.value:.2f}, 95 % interval {_ends(exponent)}; "
-        f"{group.circumstances}"
+        f"{group.circumstances}{_unsettled(group, seconds)}"
     )
-    if cold := [name for name in seconds if not group.rounds.stable[name]]:
-        return verdict(NOT_TESTABLE, f"{' and '.join(cold)} did not become warm before timing began; {figures}")
     word, told = _scaling_word(claim, scaling)
     return verdict(word, f"{told} ({figures})")
+
+
+def _unsettled(group: GroupTimes, networks: Iterable[str]) -> str:
+    """Name the networks whose times still changed when timing began; a ratio within rounds bears that."""
+    names = [name for name in networks if not group.rounds.stable[name]]
+    return f"; times of {', '.join(names)} had not settled before" if names else ""
 
 
 def _scaling_word(claim: Claim, scaling: Scaling) -> tuple[str, str]:
