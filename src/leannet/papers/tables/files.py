@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from leannet.measure.bench import summarise
+from leannet.measure import bench
 from leannet.page import figure_html, style_of
 from leannet.papers.reproduce.files import claim_record
 from leannet.papers.reproduce.page import html_list, html_table, reproduction_page
@@ -130,7 +130,11 @@ def _section(evidence: Evidence, table: str, rows: Sequence[TableRow]) -> str:
 def _plots(evidence: Evidence) -> Iterator[str]:
     """Yield accuracy against what it costs, and the learning curves, of ours."""
     runs = {name: [read_run(record.folder) for record in found] for name, found in evidence.records.items()}
-    networks = [_network(evidence, name, of_seeds[0].networks[0]) for name, of_seeds in runs.items()]
+    timed = {
+        key: {each.network: each for each in bench.summarise(group.rounds, 1, None)}
+        for key, group in evidence.times.items()
+    }
+    networks = [_network(evidence, name, of_seeds[0].networks[0], timed) for name, of_seeds in runs.items()]
     networks.sort(key=lambda network: -network.top1.value if network.top1 else 0.0)
     styles = {network.name: style_of(number) for number, network in enumerate(networks)}
     curves = [curve for of_seeds in runs.values() for run in of_seeds for curve in run.curves]
@@ -142,17 +146,19 @@ def _plots(evidence: Evidence) -> Iterator[str]:
             yield f'<h2>{title}</h2><div class="plots">{"".join(map(figure_html, figures))}</div>'
 
 
-def _network(evidence: Evidence, name: str, first: NetworkRecord) -> NetworkRecord:
+def _network(
+    evidence: Evidence, name: str, first: NetworkRecord, timed: Mapping[tuple[str, str], Mapping[str, bench.Timing]]
+) -> NetworkRecord:
     """Return a network with all its seeds, and with the times that were taken of it."""
     timings = []
     for timing in evidence.experiment.timings:
         for device in DEVICES:
-            group = evidence.times.get((timing.name, device))
-            if group is None or name not in group.rounds.seconds:
+            found = timed.get((timing.name, device), {}).get(name)
+            if found is None:
                 continue
-            (found,) = (each for each in summarise(group.rounds, 1, None) if each.network == name)
+            circumstances = evidence.times[timing.name, device].circumstances
             size = "each network at its own size" if timing.img_size is None else f"{timing.img_size} px"
             median = found.median_ms
-            timings.append(Timing(f"{group.circumstances}, {size}", median, median.value, found.p90_ms))
+            timings.append(Timing(f"{circumstances}, {size}", median, median.value, found.p90_ms))
     seeds = tuple(record.seed for record in evidence.records[name])
     return dataclasses.replace(first, name=name, top1=evidence.top1(name), seeds=seeds, timings=tuple(timings))
