@@ -120,7 +120,7 @@ def test_while_a_seed_of_the_budget_is_missing_nothing_is_decided(tmp_path):
     for network in (DMP, ABLATION):
         (tmp_path / network / "seed-2" / "results.json").unlink()
     found = verdict(plan, "Both together are more accurate than max-pooling")
-    assert (found.word, found.reason) == ("not testable", "not trained yet with seed 2. Without that it holds")
+    assert (found.word, found.reason) == ("not testable", "not both are trained yet with seed 2. Without that it holds")
     (tmp_path / DMP / "seed-1" / "results.json").unlink()
     assert "with other seeds" in verdict(plan, "Both together are more accurate than max-pooling").reason
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from leannet.papers.reproduce.comparisons import ABOUT_THE_SAME
 from leannet.papers.reproduce.terms import FREE_FIELDS, FREE_OF_SINGLE_NETWORKS, FREE_OF_SUMMED_LOSSES
 
@@ -16,14 +18,18 @@ __all__ = [
     "NOT_AT_THIS_BUDGET",
     "NOT_CONFIRMED",
     "NOT_TESTABLE",
+    "ONE_SEED",
     "RULE",
+    "left_seeds_text",
 ]
 
 ENOUGH = 0.5
 """Share of the recipe's image presentations (epochs times images) from which a training can decide a claim."""
 
 LEAST_SEEDS = 2
-"""A single training does not show how much chance there is in training."""
+"""Of both networks of a claim about accuracy."""
+
+ONE_SEED = "one seed does not show how much chance there is in training"
 
 LINEAR = (0.9, 1.1)
 """Of an exponent whose interval lies between these, growth is called linear."""
@@ -84,3 +90,14 @@ RULE = {
     ),
 }
 """By what is judged."""
+
+
+def left_seeds_text(wanted: Sequence[int], seeds: Sequence[int]) -> str:
+    """Return which trainings a claim still needs, empty if none.
+
+    Args:
+        wanted: Seeds of the budget.
+        seeds: With which both of its networks are trained.
+    """
+    left = [str(seed) for seed in wanted if seed not in seeds]
+    return f"not both are trained yet with seed {' and '.join(left)}" if left else ""

@@ -27,6 +27,8 @@ from leannet.papers.reproduce.rule import (
     NOT_AT_THIS_BUDGET,
     NOT_CONFIRMED,
     NOT_TESTABLE,
+    ONE_SEED,
+    left_seeds_text,
 )
 from leannet.papers.reproduce.terms import deviation
 from leannet.training import load_recipe
@@ -104,9 +106,8 @@ def _judge_trainings(
     others = other_than_plotted(entering_counts(claim, first, second), drawing.dataset)
     of_seeds = "; ".join((f"seed{'s' * (len(seeds) > 1)} {' and '.join(map(str, seeds))}", *alone))
     finding = f"{_finding(comparisons)} ({of_seeds}){_not_plotted(others)}"
-    if left := [str(seed) for seed in drawing.seeds if seed not in seeds]:
-        missing_seeds = f"not both are trained yet with seed {' and '.join(left)}. Without that {finding}"
-        return verdict(NOT_TESTABLE, missing_seeds, comparisons)
+    if left := left_seeds_text(drawing.seeds, seeds):
+        return verdict(NOT_TESTABLE, f"{left}. Without that {finding}", comparisons)
     if not (short := _too_little(claim, drawing, [*first, *second], len(seeds))):
         return verdict(_word(comparisons, others, accuracy=True), finding, comparisons)
     holds = "it holds" if _hold(comparisons) else "it does not hold"
@@ -155,7 +156,7 @@ def _too_little(claim: Claim, drawing: Drawing, records: Sequence[TrainingRecord
     """Return why trainings decide nothing, empty if they were long enough and enough of them."""
     epochs = load_recipe(drawing.recipes[claim.network]).epochs
     if min(record.epochs * record.images for record in records) >= ENOUGH * epochs * drawing.train_images:
-        return "" if seeds >= LEAST_SEEDS else "one seed does not show how much chance there is in training"
+        return "" if seeds >= LEAST_SEEDS else ONE_SEED
     budgets = " and ".join(dict.fromkeys(record.budget for record in records))
     return (
         f"trained for {budgets}, and the recipe takes {epochs} epochs of {drawing.train_images:,} "

@@ -23,6 +23,8 @@ from leannet.papers.reproduce.rule import (
     NOT_AT_THIS_BUDGET,
     NOT_CONFIRMED,
     NOT_TESTABLE,
+    ONE_SEED,
+    left_seeds_text,
 )
 from leannet.papers.reproduce.verdicts import Verdict
 from leannet.papers.tables.evidence import Evidence, count
@@ -225,13 +227,10 @@ def _judge_accuracy(claim: Claim, dataset: str, verdict: Callable[..., Verdict],
         return verdict(
             NOT_AT_THIS_BUDGET, f"trained for {ours[0].budget}, and the recipe takes {whole}. At this budget {told}"
         )
-    budget = evidence.budget.seeds
-    if missing := [str(seed) for seed in budget if seed not in seeds]:
-        return verdict(NOT_TESTABLE, f"not trained yet with seed {' and '.join(missing)}. Without that {told}")
+    if left := left_seeds_text(evidence.budget.seeds, seeds):
+        return verdict(NOT_TESTABLE, f"{left}. Without that {told}")
     if len(seeds) < LEAST_SEEDS:
-        return verdict(
-            NOT_AT_THIS_BUDGET, f"one seed does not show how much chance there is in training. With it {told}"
-        )
+        return verdict(NOT_AT_THIS_BUDGET, f"{ONE_SEED}. With it {told}")
     return verdict(word, told)
 
 
