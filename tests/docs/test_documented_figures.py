@@ -7,12 +7,13 @@ import dataclasses
 import json
 import re
 import statistics
+import sys
 from pathlib import Path
 
 import pytest
 
 from leannet.measure import mean_interval
-from leannet.papers.reproduce import RULE, find_drawing, reproduce_figure
+from leannet.papers.reproduce import RULE
 from leannet.papers.tables import (
     budget_names,
     find_tables,
@@ -23,9 +24,11 @@ from leannet.papers.tables import (
     make_rows,
     read_evidence,
 )
+from leannet_cli.main import main
 
 ROOT = Path(__file__).parents[2]
 REPRODUCE = ROOT / "results" / "reproduce"
+EXITS = {"exit 1": "exit1", "exit 2": "exit2", "exit 3": "exit3", "ensemble": "ensemble"}
 README_NAMES = {
     "`efficientnet_b0_dmp`, as trained": "efficientnet_b0_dmp as trained",
     'the same, `fuse(model, "grouped")`': "efficientnet_b0_dmp grouped",
@@ -66,6 +69,7 @@ def test_times_in_the_readme_are_those_of_the_record():
 
 
 EVIDENCE = [path.stem for path in sorted((ROOT / "docs" / "evidence").glob("*.md"))]
+WITH_TABLES = [paper for paper in EVIDENCE if find_tables(paper)]
 
 
 @pytest.mark.parametrize("paper", EVIDENCE)
@@ -78,13 +82,15 @@ def test_accuracies_of_an_evidence_page_are_those_of_the_trainings(paper):
         files = sorted((REPRODUCE / f"{paper}-small" / network.replace("/", "_")).glob("seed-*/results.json"))
         tests = [json.loads(file.read_text())["test"] for file in files]
         accuracies = [100 * test["correct"] / test["total"] for test in tests]
+        if cells[0] in EXITS:
+            accuracies = [test["exits"][EXITS[cells[0]]]["value"] for test in tests]
         assert len(accuracies) == 3
         interval = mean_interval(accuracies, tests[0]["total"])
         assert interval.value == pytest.approx(statistics.fmean(accuracies))
         assert f"{interval.value:.2f} ({interval.low:.2f} - {interval.high:.2f})" in cells
 
 
-@pytest.mark.parametrize("paper", EVIDENCE)
+@pytest.mark.parametrize("paper", WITH_TABLES)
 def test_printed_accuracies_and_macs_of_an_evidence_page_are_those_of_the_table(paper):
     with (REPRODUCE / f"{paper}-small" / "tables" / "tables.csv").open(encoding="utf-8") as file:
         found = list(csv.DictReader(file))
@@ -96,7 +102,7 @@ def test_printed_accuracies_and_macs_of_an_evidence_page_are_those_of_the_table(
         assert macs & set(cells), label
 
 
-@pytest.mark.parametrize("paper", EVIDENCE)
+@pytest.mark.parametrize("paper", WITH_TABLES)
 def test_times_of_an_evidence_page_are_those_of_the_table(paper):
     with (REPRODUCE / f"{paper}-small" / "tables" / "tables.csv").open(encoding="utf-8") as file:
         found = [row for row in csv.DictReader(file) if row["cpu_ratio"]]
@@ -133,7 +139,7 @@ def rounded(text):
     return json.loads(text, parse_float=lambda digits: round(float(digits), 9))
 
 
-@pytest.mark.parametrize("paper", EVIDENCE)
+@pytest.mark.parametrize("paper", WITH_TABLES)
 def test_committed_tables_are_those_that_the_records_give(paper):
     folder = REPRODUCE / f"{paper}-small"
     plan = make_plan(load_experiment(paper), load_budget("small"), folder)
@@ -150,12 +156,40 @@ def test_committed_tables_are_those_that_the_records_give(paper):
     assert committed["rule"] == RULE
 
 
-def test_the_committed_figure_is_the_one_that_the_records_give():
-    committed = json.loads(page("results/reproduce/emgnet-figure-3/claims.json"))
-    found = reproduce_figure(find_drawing("emgnet", 3), ROOT / "results" / "emgnet_cifar10").verdicts
-    assert [(each.word, each.reason) for each in found] == [
-        (claim["verdict"], claim["reason"]) for claim in committed["claims"]
-    ]
+def test_points_read_off_and_macs_of_the_page_with_exits_are_those_of_the_figure():
+    with (REPRODUCE / "emgnet-small" / "figure-3" / "figure_3.csv").open(encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    seen = []
+    for label, exit, *cells in table(page("docs/evidence/emgnet.md"), "CIFAR-10 |"):
+        point = label.strip("`"), exit.removeprefix("exit ")
+        rows = [row for row in found if (row["network"], row["exit"]) == point]
+        assert len(rows) == 3
+        macs = f"{statistics.fmean(float(row['macs']) for row in rows) / 1e6:.1f} M"
+        top1, read_off = (float(rows[0][name]) for name in ("published_top1", "published_macs"))
+        assert {f"{top1:.1f}", f"{read_off / 1e6:.0f} M", macs} <= set(cells), label
+        seen.append(point)
+    assert sorted(seen) == sorted({(row["network"], row["exit"]) for row in found})
+
+
+@pytest.mark.parametrize(
+    ("folder", "records", "budget"),
+    [
+        ("emgnet-figure-3", "emgnet_cifar10", []),
+        ("emgnet-small/figure-3", "reproduce/emgnet-small", ["--budget", "small"]),
+    ],
+)
+def test_committed_figures_are_those_that_the_records_give(folder, records, budget, tmp_path, monkeypatch):
+    command = ["leannet", "reproduce", "emgnet", "--figure", "3", *budget]
+    monkeypatch.setattr(sys, "argv", [*command, "--records", f"{ROOT}/results/{records}", "-o", f"{tmp_path}/again"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+    again, committed = (
+        rounded((place / "claims.json").read_text(encoding="utf-8"))
+        for place in (tmp_path / "again", REPRODUCE / folder)
+    )
+    assert again["ours"] == committed["ours"]
+    assert again["claims"] == committed["claims"]
     assert committed["rule"] == RULE
 
 

@@ -90,8 +90,8 @@ def test_confirmed_where_the_interval_lies_above_0_at_every_exit(tmp_path):
 @pytest.mark.parametrize(
     ("third", "word", "reason"),
     [
-        (6950, "not confirmed", "the interval includes 0 at exit 3 (seeds 0 and 1)"),
-        (7400, "contradicted", "the interval lies below 0 at exit 3 (seeds 0 and 1)"),
+        (6950, "not confirmed", "the interval includes 0 at exit 3 (seeds 0, 1)"),
+        (7400, "contradicted", "the interval lies below 0 at exit 3 (seeds 0, 1)"),
     ],
 )
 def test_not_confirmed_where_one_exit_does_not_hold(tmp_path, third, word, reason):
@@ -135,7 +135,7 @@ def test_seeds_that_disagree_widen_the_interval(tmp_path):
     verdict = verdicts(tmp_path)["sdresnet56_cifar"]
     assert (verdict.word, verdict.reason) == (
         "not confirmed",
-        "the interval includes 0 at exit 3 (seeds 0 and 1)",
+        "the interval includes 0 at exit 3 (seeds 0, 1)",
     )
     assert [comparison.value for comparison in verdict.comparisons] == pytest.approx([9, 2.5, -0.5])
     spread = t.ppf(0.975, df=1) * 1.5  # of two seeds that lie 3 points apart, the standard error is half of that
@@ -198,7 +198,7 @@ def test_a_seed_without_a_partner_is_named(tmp_path):
     verdict = verdicts(tmp_path)["sdresnet56_cifar"]
     alone = ("EMGNet seed 2 has no partner of SD-ResNet", "SD-ResNet seed 3 has no partner of EMGNet")
     assert (verdict.word, verdict.seeds, verdict.without_partner) == ("confirmed", (0, 1), alone)
-    assert verdict.reason == f"the interval lies above 0 everywhere (seeds 0 and 1; {alone[0]}; {alone[1]})"
+    assert verdict.reason == f"the interval lies above 0 everywhere (seeds 0, 1; {alone[0]}; {alone[1]})"
     notes = reproduce_figure(find_drawing("emgnet", 3), tmp_path).notes
     assert set(alone) < set(notes)
     assert "EMGNet seed 2 has no partner of SCAN" in notes
