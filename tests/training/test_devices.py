@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from torch import nn
+
+from leannet.training.devices import bears_channels_last
 
 ASK = """
 import sys, torch.distributed as dist
@@ -62,3 +65,37 @@ def test_freed_memory_is_used_again():
     assert said == "True"
     assert faults < 20
     assert count_faults("keep", MALLOC_TRIM_THRESHOLD_="131072")[0] == "False"
+
+
+STEP = """
+import sys, timm, torch, leannet
+from leannet.data import Augmentation, CachedPixels, Split, TrainBatches
+from leannet.training import Recipe, Trainer, make_accelerator, train_network
+network = timm.create_model("mobilenetv2_cse_only", num_classes=2, img_size=96)
+pixels = torch.randint(0, 256, (8, 3, 96, 96), dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+rows = torch.arange(8).numpy()
+batches = TrainBatches(CachedPixels(pixels, Split(None, rows, rows % 2)), Augmentation(96, hflip=0.5), 8, seed=0)
+recipe = Recipe(epochs=3, batch_size=8, opt="sgd", lr=0.01, warmup_epochs=0)
+trainer = Trainer(network, batches, recipe, 2, make_accelerator("cpu"))
+train_network(trainer)
+print(trainer.channels_last)
+"""
+
+
+def test_a_network_that_damages_memory_channels_last_is_trained_in_the_usual_layout():
+    done = subprocess.run([sys.executable, "-c", STEP], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout.split()[-1:]) == (0, ["False"]), done.stderr[-3000:]
+
+
+@pytest.mark.parametrize(
+    ("layer", "bears"),
+    [
+        (nn.Conv2d(3, 16, 1, 2), False),
+        (nn.Conv2d(15, 16, 1, (1, 2)), False),
+        (nn.Conv2d(16, 32, 1, 2), True),
+        (nn.Conv2d(3, 16, 1), True),
+        (nn.Conv2d(3, 16, 3, 2, 1), True),
+    ],
+)
+def test_only_few_channels_and_a_stride_forbid_channels_last(layer, bears):
+    assert bears_channels_last(nn.Sequential(nn.Sequential(layer), nn.ReLU())) is bears

@@ -13,10 +13,11 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration
+from torch import nn
 
 from leannet_runtime import UserError
 
-__all__ = ["TRACKERS", "keep_freed_memory", "make_accelerator"]
+__all__ = ["TRACKERS", "bears_channels_last", "keep_freed_memory", "make_accelerator"]
 
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
 """Names of trackers, each that of the package it needs."""
@@ -83,3 +84,25 @@ def keep_freed_memory() -> bool:
 
 # glibc's numbers of M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, and the largest block and rest to keep, in bytes.
 _KEEP = {-3: 2**30, -1: 2**31 - 1}
+
+
+def bears_channels_last(network: nn.Module) -> bool:
+    """Say whether a network can be trained on a CPU with its images channels last.
+
+    In that layout oneDNN's gradient of the weights of a 1x1 convolution with a stride writes past its buffer where
+    fewer than 16 channels come in: the process dies, or goes on with damaged memory. Seen with PyTorch 2.14.1, oneDNN
+    3.12.0, AVX-512; not in the usual layout, and not without gradients.
+
+    Args:
+        network: Of any origin.
+    """
+    return not any(
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and module.stride != (1, 1)
+        and module.in_channels < FEW_CHANNELS
+        for module in network.modules()
+    )
+
+
+FEW_CHANNELS = 16  # one vector of AVX-512

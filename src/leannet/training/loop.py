@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from leannet.data import TrainBatches
 from leannet.models import AllExits, has_exits
-from leannet.training.devices import keep_freed_memory
+from leannet.training.devices import bears_channels_last, keep_freed_memory
 from leannet.training.distributed import GlobalBatchNorm, synchronise_batch_norm
 from leannet.training.losses import TrainingLoss, class_weights
 from leannet.training.network import learned_when_frozen
@@ -80,7 +80,7 @@ class Trainer:
         num_classes: Number of classes.
         accelerator: From `leannet.training.make_accelerator`.
         teacher: Gives logits for normalised images (see `leannet.training.teacher`).
-        channels_last: Whether weights and images lie channels last, which is faster for most networks.
+        channels_last: Whether weights and images lie channels last, faster for most networks; where they can.
         compile: Whether the network goes through `torch.compile`.
         sync_bn: Whether batch norms take their statistics over all processes.
 
@@ -103,11 +103,12 @@ class Trainer:
         device, recipe = self.accelerator.device, self.recipe
         if device.type == "cpu":
             keep_freed_memory()
+            self.channels_last &= bears_channels_last(self.network)
         if recipe.freeze:
             _freeze(self.network)
         self.updates_per_epoch = -(-len(self.batches) // recipe.grad_accum_steps)
-        layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        self.network.to(device).to(memory_format=layout)
+        self._layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        self.network.to(device).to(memory_format=self._layout)
         many = self.accelerator.num_processes > 1
         if many and self.sync_bn:
             self.network = synchronise_batch_norm(self.network, device)
@@ -185,9 +186,8 @@ class Trainer:
         losses = torch.zeros((), device=accelerator.device)
         for number, (images, labels) in enumerate(group):
             _seed_step(self.batches.seed, position.epoch, first + number, accelerator.process_index)
-            images, labels = images.to(accelerator.device), labels.to(accelerator.device)
-            if not self.channels_last:
-                images = images.contiguous()
+            labels = labels.to(accelerator.device)
+            images = images.to(accelerator.device, memory_format=self._layout)
             last = number + 1 == len(group)
             with contextlib.nullcontext() if last else accelerator.no_sync(self.wrapped):
                 with self._batch_norm or contextlib.nullcontext():
