@@ -68,8 +68,40 @@ def test_times_in_the_readme_are_those_of_the_record():
             assert cell == ("" if found is None else "{ratio:.2f} ({ratio_low:.2f} - {ratio_high:.2f})".format(**found))
 
 
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("README.md", "network | params | CIFAR-10"),
+        ("docs/choose.md", "network | parameters, 10 classes | CIFAR-10"),
+        ("docs/choose.md", "network | parameters, 10 classes | MACs at 96 px"),
+    ],
+)
+def test_tables_of_compared_networks_are_those_of_the_records(name, first):
+    records = {
+        data: {row["network"]: row for row in json.loads(page(f"results/{data}/results.json"))["rows"]}
+        for data in ("cifar10", "clothing")
+    }
+    rows = table(page(name), first)
+    assert rows
+    for label, parameters, *cells in rows:
+        network = label.strip("`")
+        rows_of = [found[network] for found in records.values() if network in found]
+        known = {"{value:.2f} ({low:.2f} - {high:.2f})".format(**row["top1"]) for row in rows_of}
+        known |= {f"{row['macs'] / 1e6:.1f} M" for row in rows_of}
+        assert parameters in {f"{row['parameters'] / 1e6:.2f} M" for row in rows_of}
+        assert set(cells) <= known, label
+
+
 EVIDENCE = [path.stem for path in sorted((ROOT / "docs" / "evidence").glob("*.md"))]
 WITH_TABLES = [paper for paper in EVIDENCE if find_tables(paper)]
+FURTHER = sorted((ROOT / "results" / "evidence").glob("*/*/results.json"))
+
+
+@pytest.mark.parametrize("file", FURTHER, ids=lambda file: "/".join(file.parts[-3:-1]))
+def test_each_further_training_is_told_with_its_interval(file):
+    top1 = json.loads(file.read_text(encoding="utf-8"))["test"]["top1"]
+    told = r"{value:.2f}( %)? \({low:.2f} - {high:.2f}[;)]".format(**top1)
+    assert any(re.search(told, page(f"docs/evidence/{paper}.md")) for paper in EVIDENCE)
 
 
 @pytest.mark.parametrize("paper", EVIDENCE)
