@@ -68,7 +68,7 @@ def test_freed_memory_is_used_again():
 
 
 STEP = """
-import sys, timm, torch, leannet
+import timm, torch, leannet
 from leannet.data import Augmentation, CachedPixels, Split, TrainBatches
 from leannet.training import Recipe, Trainer, make_accelerator, train_network
 network = timm.create_model("mobilenetv2_cse_only", num_classes=2, img_size=96)

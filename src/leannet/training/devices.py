@@ -100,9 +100,9 @@ def bears_channels_last(network: nn.Module) -> bool:
         isinstance(module, nn.Conv2d)
         and module.kernel_size == (1, 1)
         and module.stride != (1, 1)
-        and module.in_channels < FEW_CHANNELS
+        and module.in_channels < _FEW_CHANNELS
         for module in network.modules()
     )
 
 
-FEW_CHANNELS = 16  # one vector of AVX-512
+_FEW_CHANNELS = 16  # one vector of AVX-512

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from leannet.papers.reproduce.drawings import Drawing
 from leannet.training import Recipe
 from leannet_runtime import UserError
 
-__all__ = ["ENSEMBLE", "Exit", "Point", "TrainingRecord", "read_record", "read_records"]
+__all__ = ["ENSEMBLE", "Exit", "Point", "TrainingRecord", "read_record", "read_records", "seeds_text"]
 
 Exit = int | str | None
 """An exit from 1 on, `ENSEMBLE`, or None of a network without exits."""
@@ -69,6 +69,11 @@ class TrainingRecord:
     def budget(self) -> str:
         """How long it was trained, in words."""
         return f"{self.epochs} epoch{'s' * (self.epochs != 1)} of {self.images:,} images"
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Return seeds in words, such as "seeds 0, 1"."""
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def read_records(

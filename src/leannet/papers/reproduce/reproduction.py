@@ -9,7 +9,7 @@ from pathlib import Path
 from leannet.papers.claims import load_claims
 from leannet.papers.published import Figure, published
 from leannet.papers.reproduce.drawings import Drawing
-from leannet.papers.reproduce.records import Exit, Point, TrainingRecord, read_records
+from leannet.papers.reproduce.records import Exit, Point, TrainingRecord, read_records, seeds_text
 from leannet.papers.reproduce.terms import deviation
 from leannet.papers.reproduce.verdicts import Verdict, judge_claim
 
@@ -56,7 +56,7 @@ class Reproduction:
         """How long ours were trained, and with which seeds."""
         budgets = " or ".join(dict.fromkeys(record.budget for record in self.records))
         seeds = sorted({record.seed for record in self.records})
-        return f"{budgets}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+        return f"{budgets}, {seeds_text(seeds)}"
 
     @property
     def reading_error(self) -> str:

@@ -16,7 +16,7 @@ from leannet.papers.reproduce.comparisons import (
     plotted_range,
 )
 from leannet.papers.reproduce.drawings import Drawing
-from leannet.papers.reproduce.records import TrainingRecord
+from leannet.papers.reproduce.records import TrainingRecord, seeds_text
 from leannet.papers.reproduce.rule import (
     CONFIRMED,
     CONTRADICTED,
@@ -104,7 +104,7 @@ def _judge_trainings(
     if not comparisons:
         return verdict(NOT_TESTABLE, "no exit needs about the same MACs")
     others = other_than_plotted(entering_counts(claim, first, second), drawing.dataset)
-    of_seeds = "; ".join((f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}", *alone))
+    of_seeds = "; ".join((seeds_text(seeds), *alone))
     finding = f"{_finding(comparisons)} ({of_seeds}){_not_plotted(others)}"
     if left := left_seeds_text(drawing.seeds, seeds):
         return verdict(NOT_TESTABLE, f"{left}. Without that {finding}", comparisons)
