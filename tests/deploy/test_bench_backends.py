@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from leannet.blocks import DuplicatePlanes
 from leannet.deploy import backends
 from leannet.deploy.backends import (
     BACKENDS,
@@ -20,6 +21,7 @@ from leannet.deploy.backends import (
     stopwatch_for,
 )
 from leannet.measure.bench import CudaStopwatch, HostStopwatch
+from leannet.models import create_network
 from leannet.report.bench import BenchRequest
 from leannet_runtime import UserError
 
@@ -99,6 +101,18 @@ def test_a_network_is_exported_once_for_a_size(network, images, monkeypatch):
     exports.file_of(network, torch.zeros(1, 3, 16, 16))
     exports.file_of(copy.deepcopy(network), images)
     assert len(exported) == 3
+
+
+def test_openvino_is_timed_in_the_form_in_which_it_is_shipped(network, images):
+    torch.manual_seed(0)
+    dmp, exports = create_network("efficientnet_b0_dmp", num_classes=5, img_size=32).eval(), Exports()
+    kinds = {}
+    for file_format in ("onnx", "openvino"):
+        graph = onnx.load_from_string(exports.file_of(dmp, torch.randn(1, 3, 32, 32), file_format)).graph
+        kinds[file_format] = {node.op_type for node in graph.node} & {"ReduceMax", "Max"}
+    assert kinds == {"onnx": {"ReduceMax"}, "openvino": {"Max"}}
+    assert not any(isinstance(module, DuplicatePlanes) for module in dmp.modules())  # it is left as it is
+    assert exports.file_of(network, images) is exports.file_of(network, images, "openvino")
 
 
 def test_threads_of_a_session(network, images, exports, monkeypatch):

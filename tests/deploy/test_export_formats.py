@@ -22,10 +22,9 @@ CLASSES = ("<script>", 'quote "', "naïve & more", "d", "e")
 PREPROCESSING = Preprocessing(32, crop_pct=0.9, interpolation="bicubic")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def saved(name, path):
     torch.manual_seed(0)
-    network = create_network("sm_v2", num_classes=5, img_size=32)
+    network = create_network(name, num_classes=5, img_size=32)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.normal_(module.bias, std=0.3)
@@ -33,14 +32,27 @@ def folder(tmp_path_factory):
     with torch.no_grad():
         for _ in range(4):
             network.train()(torch.randn(8, 3, 32, 32))
-    path = tmp_path_factory.mktemp("network")
     save_model_folder(network, path, CLASSES, PREPROCESSING)
     return path
 
 
+def loaded(folder):
+    return timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return saved("sm_v2", tmp_path_factory.mktemp("network"))
+
+
+@pytest.fixture(scope="module")
+def dmp_folder(tmp_path_factory):
+    return saved("efficientnet_b0_dmp", tmp_path_factory.mktemp("dmp"))
+
+
 @pytest.fixture(scope="module")
 def network(folder):
-    return timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    return loaded(folder)
 
 
 def compiled(path):
@@ -125,6 +137,20 @@ def test_openvino_without_preprocessing(folder, network, tmp_path):
         )
 
 
+def test_duplicate_max_pooling_takes_the_form_that_openvino_is_fast_with(dmp_folder, tmp_path):
+    openvino = pytest.importorskip("openvino", reason="openvino is not installed")
+    path = tmp_path / "dmp.xml"
+    done = export_network(dmp_folder, path, file_format="openvino", preprocess="outside", check_images=20)
+    assert (done.proof.agreement, done.proof.images) == (100, 20)
+    kinds = [node.get_type_name() for node in openvino.Core().read_model(path).get_ops()]
+    assert "ReduceMax" not in kinds
+    assert kinds.count("Maximum") == 9 * 5  # of six maps in each of nine blocks
+    images = torch.randn(3, 3, 32, 32)
+    with torch.inference_mode():
+        wanted = loaded(dmp_folder)(images)
+    torch.testing.assert_close(torch.from_numpy(compiled(path)(images)["logits"]), wanted, rtol=0, atol=1e-4)
+
+
 def test_leannet_says_who_opens_another_file(exported):
     with pytest.raises(UserError, match=r"this is an OpenVINO file\. Open it as openvino\.compile_model\("):
         load(exported.path)
@@ -138,9 +164,11 @@ def test_nearest_is_left_outside_of_openvino(folder, network, tmp_path):
     assert not (tmp_path / "a.xml").exists()
 
 
-def test_executorch(folder, network, tmp_path):
+@pytest.mark.parametrize("name", ["folder", "dmp_folder"])
+def test_executorch(request, name, tmp_path):
     runtime = pytest.importorskip("executorch.runtime", reason="executorch is not installed")
-    path = tmp_path / "model.pte"
+    path, folder = tmp_path / "model.pte", request.getfixturevalue(name)
+    network = loaded(folder)
     export_network(folder, path, file_format="executorch", preprocess="outside", check_images=10)
     program = runtime.Runtime.get().load_program(path)
     [said] = program.load_method("leannet").execute([])

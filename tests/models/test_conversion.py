@@ -7,7 +7,7 @@ from registered_networks import with_history
 from torch import nn
 
 from leannet import fuse, replace_linear_bottlenecks
-from leannet.blocks import ChannelMaxPool, Duplicate, DuplicatePlanes, PlaneMaxPool
+from leannet.blocks import ChannelMaxPool, Duplicate, DuplicateBranches, DuplicatePlanes, PlaneMaxPool
 from leannet.measure import count_macs, count_parameters
 
 WAYS = [("duplicate", "max"), ("duplicate", "conv"), ("conv", "max")]
@@ -144,23 +144,31 @@ def test_converting_twice_changes_nothing_more(maker, expansion, projection):
 
 
 @pytest.mark.parametrize("maker", ONE_OF_EACH_BLOCK)
-@pytest.mark.parametrize(("form", "projection"), [("planes", "max"), ("planes", "conv"), ("grouped", "max")])
+@pytest.mark.parametrize(
+    ("form", "projection"),
+    [("planes", "max"), ("planes", "conv"), ("grouped", "max"), ("branches", "max"), ("branches", "conv")],
+)
 def test_a_fused_network_answers_as_before(maker, form, projection):
     model, images = original(maker), batch()[:, :, ::2, ::2].double()
     conversion = replace_linear_bottlenecks(model, "duplicate", projection, input_size=SIZE)
     # The converted network has other means and variances; with the old ones its values grow beyond any precision.
     with_history(model.double(), batch(seed=1)[:, :, ::2, ::2].double())
     with torch.no_grad():
-        expected, before = model(images), model.state_dict()
+        expected, before, before_parameters = model(images), model.state_dict(), list(model.parameters())
         assert fuse(model, form) == len(conversion.replaced)
         torch.testing.assert_close(model(images), expected, rtol=1e-9, atol=1e-9)
     assert not any(isinstance(m, Duplicate) for m in model.modules())
-    planes = len(conversion.replaced) if (form, projection) == ("planes", "max") else 0
+    planes, branches = (
+        len(conversion.replaced) if (form, projection) == (each, "max") else 0 for each in ("planes", "branches")
+    )
     assert sum(isinstance(m, DuplicatePlanes) for m in model.modules()) == planes
     assert sum(isinstance(m, PlaneMaxPool) for m in model.modules()) == planes
+    assert sum(isinstance(m, DuplicateBranches) for m in model.modules()) == branches
     after = model.state_dict()
-    assert after.keys() - before.keys() == {key for key in after if key.endswith("planes")}
-    assert len(after) == len(before) + planes
+    if not branches:
+        assert after.keys() - before.keys() == {key for key in after if key.endswith("planes")}
+        assert len(after) == len(before) + planes
+    assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in before_parameters)
     assert fuse(model, form) == 0
     assert replace_linear_bottlenecks(model.float(), input_size=SIZE).counted == conversion.counted
 
@@ -176,7 +184,7 @@ def test_weights_of_one_order_do_not_load_into_the_other():
 
 
 def test_an_unknown_form_is_refused():
-    with pytest.raises(ValueError, match="form must be planes or grouped, not folded"):
+    with pytest.raises(ValueError, match="form must be planes, grouped or branches, not folded"):
         fuse(original("timm mobilenetv2_100"), "folded")
 
 
@@ -196,6 +204,7 @@ def test_nothing_to_fuse_without_duplication():
         ("timm efficientnet_b0", "planes"),
         ("torchvision mobilenet_v3_small", "grouped"),
         ("torchvision mnasnet0_5", "planes"),
+        ("torchvision mobilenet_v3_small", "branches"),
     ],
 )
 def test_a_converted_and_fused_network_is_scripted(maker, form):

@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 from registered_networks import with_history
+from timm.layers import EffectiveSEModule
 
 from leannet import fuse, replace_linear_bottlenecks
 
@@ -32,6 +33,21 @@ def test_a_fused_network_with_group_norms_answers_as_before():
     expected = answers(model)
     fuse(model)
     torch.testing.assert_close(answers(model), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("form", ["planes", "branches"])
+def test_an_excitation_of_another_kind_answers_as_before(form):
+    # EffectiveSEModule mixes all channels in one convolution, whose rows and columns would both have to be reordered.
+    torch.manual_seed(0)
+    model = timm.create_model("efficientnet_b0").eval()
+    for block in model.modules():
+        if hasattr(block, "se") and hasattr(block, "conv_pwl"):
+            block.se = EffectiveSEModule(block.conv_dw.out_channels)
+    conversion = replace_linear_bottlenecks(model, input_size=SIZE)
+    with_history(model, torch.randn(4, *SIZE))
+    expected = answers(model)
+    assert fuse(model, form) == len(conversion.replaced) == 9
+    torch.testing.assert_close(answers(model), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_blocks_that_mix_channels_in_their_spatial_convolution_are_left_alone():

@@ -6,11 +6,20 @@ Source: Kim and Kim, "A Light-weight Model Based on Duplicate Max-pooling for Im
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ChannelMaxPool", "Duplicate", "DuplicatePlanes", "PlaneMaxPool", "fuse_duplicate", "plane_order"]
+__all__ = [
+    "ChannelMaxPool",
+    "Duplicate",
+    "DuplicateBranches",
+    "DuplicatePlanes",
+    "PlaneMaxPool",
+    "fuse_duplicate",
+    "plane_order",
+]
 
 
 class Duplicate(nn.Module):
@@ -102,11 +111,48 @@ class PlaneMaxPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the largest copy of every channel, at every position."""
-        maps = list(x.chunk(self.copies, dim=1))
-        while len(maps) > 1:
-            pairs = [torch.maximum(maps[2 * i], maps[2 * i + 1]) for i in range(len(maps) // 2)]
-            maps = pairs + maps[2 * len(pairs) :]
-        return maps[0]
+        return _largest(list(x.chunk(self.copies, dim=1)))
+
+
+class DuplicateBranches(nn.Module):
+    """A whole block for inference, from duplication to maximum, with a branch for each copy.
+
+    Nothing is copied and nothing is cut apart again: the branches read the same map, and their answers are compared.
+
+    Args:
+        branches: One for each copy: its depthwise convolution with norm and activation.
+        squeeze: The first half of squeeze-and-excitation, ``(N, t * C, 1, 1)`` -> ``(N, S, 1, 1)``, the channels in
+            the order of `DuplicatePlanes`; None for a block without.
+        excitations: One for each copy: the second half, ``(N, S, 1, 1)`` -> ``(N, C, 1, 1)``; as many as branches, or
+            none.
+
+    Shape: ``(N, C, H, W)`` -> ``(N, C, H, W)``.
+    """
+
+    def __init__(
+        self, branches: Sequence[nn.Module], squeeze: nn.Module | None = None, excitations: Sequence[nn.Module] = ()
+    ) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        self.squeeze = nn.Identity() if squeeze is None else squeeze
+        self.excitations = nn.ModuleList(excitations)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the largest of the branches' answers, at every position."""
+        maps = [branch(x) for branch in self.branches]
+        if len(self.excitations) > 0:
+            squeezed = self.squeeze(torch.cat([each.mean((2, 3), keepdim=True) for each in maps], dim=1))
+            for index, excitation in enumerate(self.excitations):
+                maps[index] = maps[index] * excitation(squeezed)
+        return _largest(maps)
+
+
+def _largest(maps: list[Tensor]) -> Tensor:
+    """Return the maximum of maps of equal shape, compared in pairs."""
+    while len(maps) > 1:
+        pairs = [torch.maximum(maps[2 * i], maps[2 * i + 1]) for i in range(len(maps) // 2)]
+        maps = pairs + maps[2 * len(pairs) :]
+    return maps[0]
 
 
 def plane_order(channels: int, copies: int) -> Tensor:

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from leannet.deploy.export import DEFAULT_OPSET
-from leannet.deploy.formats.network_graph import module_graph
+from leannet.deploy.formats.network_graph import form_for, in_form, module_graph
 from leannet.measure.bench import CudaStopwatch, HostStopwatch, Stopwatch
 from leannet_runtime import UserError
+from leannet_runtime.formats import FileFormat
 
 __all__ = [
     "BACKENDS",
@@ -76,18 +77,20 @@ class Circumstances:
 class Exports:
     """Networks in ONNX, exported once for each shape of an image; the batch size is left open."""
 
-    files: dict[tuple[int, tuple[int, ...]], tuple[nn.Module, bytes]] = field(default_factory=dict)
+    files: dict[tuple[Any, ...], tuple[nn.Module, bytes]] = field(default_factory=dict)
 
-    def file_of(self, model: nn.Module, images: Tensor) -> bytes:
+    def file_of(self, model: nn.Module, images: Tensor, file_format: FileFormat = "onnx") -> bytes:
         """Return the content of the file.
 
         Args:
             model: On the CPU, float32, in evaluation mode.
             images: ``(N, C, H, W)``.
+            file_format: Whose form the network takes, see `leannet.deploy.formats.network_graph.form_for`.
         """
-        key = id(model), tuple(images.shape[1:])
+        shape, form = tuple(images.shape[1:]), form_for(file_format, model)
+        key = id(model), shape, form
         if key not in self.files:
-            self.files[key] = model, _export(model, tuple(images.shape[1:]))  # holding it keeps its id
+            self.files[key] = model, _export(in_form(model, form), shape)  # holding it keeps its id
         return self.files[key][1]
 
 
@@ -152,7 +155,7 @@ def prepare_call(backend: str, model: nn.Module, images: Tensor, how: Circumstan
     if backend == "onnxruntime":
         return _onnx_runtime(exports.file_of(model, images), images, how)
     if backend == "openvino":
-        return _openvino(exports.file_of(model, images), images, how)
+        return _openvino(exports.file_of(model, images, "openvino"), images, how)
     place: dict[str, Any] = {"device": how.devices[0], "dtype": DTYPES[how.dtype]}
     place["memory_format"] = torch.channels_last if how.channels_last else torch.contiguous_format
     own, ready = copy.deepcopy(model).to(**place), images.to(**place)

@@ -12,7 +12,7 @@ from leannet.models import (  # noqa: F401
     simplified_mobilenetv2,
 )
 from leannet.models.attached_exits import AttachedExits, attach_exits
-from leannet.models.conversion import Conversion, fuse, replace_linear_bottlenecks
+from leannet.models.conversion import Conversion, FusedForm, fuse, replace_linear_bottlenecks
 from leannet.models.create import (
     check_name,
     create_network,
@@ -35,6 +35,7 @@ __all__ = [
     "Conversion",
     "ExitLogits",
     "ExitMacs",
+    "FusedForm",
     "GateMeter",
     "MultiExit",
     "attach_exits",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -11,13 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from leannet.blocks import Duplicate
 from leannet.measure import evaluation_mode
+from leannet.models import FusedForm, fuse
 from leannet_runtime import UserError
+from leannet_runtime.formats import FileFormat
 
 __all__ = [
     "EXAMPLES",
     "OUTPUTS",
     "AnsweringNetwork",
+    "form_for",
+    "in_form",
     "module_graph",
     "network_graph",
     "network_program",
@@ -26,6 +32,9 @@ __all__ = [
 ]
 
 OUTPUTS = ("logits", "probabilities")
+
+# In ONNX Runtime Duplicate Max-pooling is fastest as it was trained (`benchmarks/latency.py`).
+_FORMS: dict[FileFormat, FusedForm] = {"openvino": "planes", "executorch": "branches"}
 
 # With a single example image the exporters would take the number of images for a constant.
 EXAMPLES = 2
@@ -37,8 +46,7 @@ class AnsweringNetwork(nn.Module):
     A network with exits answers at its last one; `leannet.deploy.formats.exits_graph` lets images leave before.
 
     Args:
-        network: In whatever mode; it is run for evaluation. One with Duplicate Max-pooling stays as it was trained: in
-            ONNX Runtime that form is faster than those of `leannet.fuse`.
+        network: In whatever mode; it is run for evaluation.
 
     Shape: ``(N, 3, S, S)`` -> logits and probabilities, each ``(N, num_classes)``.
     """
@@ -52,6 +60,21 @@ class AnsweringNetwork(nn.Module):
         """Return logits and probabilities."""
         logits = self.network(image)
         return logits, logits.softmax(dim=1)
+
+
+def form_for(file_format: FileFormat, network: nn.Module) -> FusedForm | None:
+    """Return the form of `leannet.fuse` that is fastest in a kind of file, None for the network as it was trained."""
+    duplicates = any(isinstance(module, Duplicate) for module in network.modules())
+    return _FORMS.get(file_format) if duplicates else None
+
+
+def in_form(network: nn.Module, form: FusedForm | None) -> nn.Module:
+    """Return a copy of the network in a form, or itself; see `form_for`."""
+    if form is None:
+        return network
+    own = copy.deepcopy(network)
+    fuse(own, form)
+    return own
 
 
 def network_graph(network: nn.Module, img_size: int, opset: int, input_name: str, name: str) -> Any:

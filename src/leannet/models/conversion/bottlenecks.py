@@ -12,9 +12,11 @@ from torch import nn
 from torchvision.models import efficientnet, mnasnet, mobilenetv2, mobilenetv3
 from torchvision.ops.misc import SqueezeExcitation
 
-from leannet.blocks import ChannelMaxPool, Duplicate, DuplicatePlanes, PlaneMaxPool
+from leannet.blocks import ChannelMaxPool, Duplicate, DuplicateBranches, DuplicatePlanes, PlaneMaxPool
 
-__all__ = ["Bottleneck", "find_bottlenecks"]
+__all__ = ["CONVERTED", "Bottleneck", "find_bottlenecks"]
+
+CONVERTED = "it has been converted before"
 
 _REPLACEMENTS = Duplicate | DuplicatePlanes | ChannelMaxPool | PlaneMaxPool
 
@@ -23,14 +25,16 @@ _REPLACEMENTS = Duplicate | DuplicatePlanes | ChannelMaxPool | PlaneMaxPool
 class Bottleneck:
     """An inverted residual block, and which of its layers are expansion, depthwise convolution and projection.
 
-    ``expansion`` and ``projection`` are paths below the block: the convolution first, then its norm and activation.
-    A block that cannot be taken apart has no paths but a reason.
+    ``expansion``, ``depthwise`` and ``projection`` are paths below the block: the convolution first, then its norm and
+    activation; ``excitation`` is that of squeeze-and-excitation, between the last two, empty if there is none. A block
+    that cannot be taken apart has no paths but a reason.
     """
 
     name: str
     block: nn.Module
     expansion: tuple[str, ...] = ()
-    depthwise: str = ""
+    depthwise: tuple[str, ...] = ()
+    excitation: str = ""
     projection: tuple[str, ...] = ()
     reason: str = ""
 
@@ -58,7 +62,8 @@ def find_bottlenecks(model: nn.Module) -> Iterator[Bottleneck]:
     for name, module in model.named_modules():
         for kind, describe in _KINDS.items():
             if isinstance(module, kind):
-                yield describe(name, module)
+                whole = any(isinstance(layer, DuplicateBranches) for layer in module.modules())
+                yield Bottleneck(name, module, reason=CONVERTED) if whole else describe(name, module)
                 break
 
 
@@ -68,7 +73,8 @@ def _timm(name: str, block: Any) -> Bottleneck:
         return Bottleneck(name, block, reason="its convolutions are mixed or conditional")
     if block.conv_s2d is not None:
         return Bottleneck(name, block, reason="it starts with a space-to-depth convolution")
-    return Bottleneck(name, block, ("conv_pw", "bn1"), "conv_dw", ("conv_pwl", "bn3"))
+    excitation = "" if isinstance(block.se, nn.Identity) else "se"
+    return Bottleneck(name, block, ("conv_pw", "bn1"), ("conv_dw", "bn2", "aa"), excitation, ("conv_pwl", "bn3"))
 
 
 def _torchvision(sequence: str) -> Callable[[str, nn.Module], Bottleneck]:
@@ -76,8 +82,10 @@ def _torchvision(sequence: str) -> Callable[[str, nn.Module], Bottleneck]:
 
     def describe(name: str, block: nn.Module) -> Bottleneck:
         groups: list[list[str]] = []  # a convolution and what follows it before the next one
+        excitation = ""
         for index, layer in block.get_submodule(sequence).named_children():
             if isinstance(layer, SqueezeExcitation):
+                excitation = f"{sequence}.{index}"
                 continue
             starts = isinstance(layer, nn.Conv2d | nn.Sequential | _REPLACEMENTS)
             if starts or not groups:
@@ -85,8 +93,8 @@ def _torchvision(sequence: str) -> Callable[[str, nn.Module], Bottleneck]:
             groups[-1].append(f"{sequence}.{index}")
         if len(groups) == 2:
             return Bottleneck(name, block, reason="it has no expansion")
-        expansion, depthwise, projection = groups
-        return Bottleneck(name, block, tuple(expansion), depthwise[0], tuple(projection))
+        expansion, depthwise, projection = map(tuple, groups)
+        return Bottleneck(name, block, expansion, depthwise, excitation, projection)
 
     return describe
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from leannet.blocks import ChannelMaxPool, Duplicate
 from leannet.measure import count_macs, count_parameters, evaluation_mode
-from leannet.models.conversion.bottlenecks import Bottleneck, find_bottlenecks
+from leannet.models.conversion.bottlenecks import CONVERTED, Bottleneck, find_bottlenecks
 
 __all__ = [
     "BlockRecord",
@@ -145,9 +145,9 @@ def _convert(found: Bottleneck, expansion: Expansion, projection: Projection, po
     if found.reason:
         return BlockRecord(found.name, replaced=False, reason=found.reason)
     if found.converted:
-        return BlockRecord(found.name, replaced=False, reason="it has been converted before")
+        return BlockRecord(found.name, replaced=False, reason=CONVERTED)
     expand = found.convolution(found.expansion[0])
-    depthwise = found.convolution(found.depthwise)
+    depthwise = found.convolution(found.depthwise[0])
     project = found.convolution(found.projection[0])
     channels, hidden, out_channels = expand.in_channels, expand.out_channels, project.out_channels
     reason = _reason_against(channels, hidden, out_channels, depthwise)
