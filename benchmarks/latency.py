@@ -1,10 +1,12 @@
 """Time of one forward pass: EfficientNet-B0 against its DMP forms, and MobileNetV2 against SM_V2.
 
-    python benchmarks/latency.py [--threads 2] [--batch-sizes 1,8] [--rounds 40] [--backends eager,onnxruntime,openvino]
+    python benchmarks/latency.py [--threads 2] [--batch-sizes 1,8] [--rounds 40]
+                                 [--backends eager,onnxruntime,openvino,executorch]
 
 Networks of one table are timed in turns, in an order that is shuffled anew in each round; the ratio is the median over
 the rounds of (time / time of the first network in the same round), with a bootstrap interval. Every form is checked to
-answer like the network it was made from before it is timed.
+answer like the network it was made from, on two photographs, before it is timed. "no reorders" is the same graph in
+words for which ONNX Runtime need not leave its own layout of memory (see `reorders.py`). ExecuTorch takes all cores.
 """
 
 from __future__ import annotations
@@ -23,11 +25,16 @@ from typing import Any, cast
 import numpy as np
 import timm
 import torch
+from sklearn.datasets import load_sample_images
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
+from torchvision import transforms
 
 import leannet
 from leannet.deploy.backends import openvino_config, session_options
+from leannet.deploy.formats.network_graph import network_program
 from leannet.training import environment
+from reorders import without_reorders
 
 IMG_SIZE = 224
 CLASSES = 10
@@ -46,9 +53,11 @@ def main() -> None:
     for backend in arguments.backends.split(","):
         for batch_size in map(int, arguments.batch_sizes.split(",")):
             for models in (dmp_forms(), sm_v2_pair()):
-                networks = with_channels_last(models) if backend == "eager" else models
+                networks = VARIANTS[backend](models) if backend in VARIANTS else models
                 images = torch.randn(batch_size, 3, IMG_SIZE, IMG_SIZE, generator=torch.Generator().manual_seed(0))
-                calls = {name: BACKENDS[backend](model, images, arguments.threads) for name, model in networks.items()}
+                calls = {
+                    name: BACKENDS[backend](name, model, images, arguments.threads) for name, model in networks.items()
+                }
                 rows += measure(calls, backend, batch_size, arguments)
     record = {"environment": environment(), "img_size": IMG_SIZE, "classes": CLASSES, "seed": 0, "rows": rows}
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +74,7 @@ def dmp_forms() -> dict[str, nn.Module]:
         f"{dmp} as trained": make(dmp),
         f"{dmp} grouped": make(dmp, lambda model: leannet.fuse(model, "grouped")),
         f"{dmp} planes": make(dmp, leannet.fuse),
+        f"{dmp} branches": make(dmp, lambda model: leannet.fuse(model, "branches")),
     }
     check_equal([model for name, model in models.items() if name.startswith(dmp)])
     return models
@@ -76,9 +86,21 @@ def sm_v2_pair() -> dict[str, nn.Module]:
     return {name: make(name) for name in ("mobilenetv2_100", "sm_v2")}
 
 
-def with_channels_last(models: dict[str, nn.Module]) -> dict[str, nn.Module]:
-    """Add each network in the channels-last memory format."""
-    return {**models, **{f"{name}, channels_last": model for name, model in models.items()}}
+def with_each(ending: str) -> Callable[[dict[str, nn.Module]], dict[str, nn.Module]]:
+    """Return what adds each network once more, to be run in another way."""
+    return lambda models: {**models, **{f"{name}, {ending}": model for name, model in models.items()}}
+
+
+def runnable(models: dict[str, nn.Module]) -> dict[str, nn.Module]:
+    """Leave out the form that ExecuTorch compiles but cannot run with an open number of images."""
+    return {name: model for name, model in models.items() if not name.endswith("planes")}
+
+
+VARIANTS = {
+    "eager": with_each("channels_last"),
+    "onnxruntime": with_each("no reorders"),
+    "executorch": runnable,
+}
 
 
 def make(name: str, change: Callable[[nn.Module], object] | None = None) -> nn.Module:
@@ -97,14 +119,26 @@ def make(name: str, change: Callable[[nn.Module], object] | None = None) -> nn.M
 
 
 def check_equal(models: list[nn.Module]) -> None:
-    images = torch.randn(2, 3, IMG_SIZE, IMG_SIZE, generator=torch.Generator().manual_seed(2))
+    images = photographs()
     with torch.inference_mode():
         expected, *others = [model(images) for model in models]
     for logits in others:
         torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
 
 
-def eager(model: nn.Module, images: torch.Tensor, _: int) -> Callable[[str], float]:
+def photographs() -> torch.Tensor:
+    """Return the two that scikit-learn ships, normalised."""
+    scale = transforms.Compose(
+        [
+            transforms.ToTensor(),
+            transforms.Resize((IMG_SIZE, IMG_SIZE), antialias=True),
+            transforms.Normalize(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
+        ]
+    )
+    return torch.stack([scale(image.copy()) for image in load_sample_images().images])
+
+
+def eager(_: str, model: nn.Module, images: torch.Tensor, __: int) -> Callable[[str], float]:
     def call(name: str) -> float:
         memory_format = torch.channels_last if name.endswith("channels_last") else torch.contiguous_format
         model.to(memory_format=memory_format)
@@ -118,12 +152,13 @@ def eager(model: nn.Module, images: torch.Tensor, _: int) -> Callable[[str], flo
     return call
 
 
-def onnx_runtime(model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str], float]:
+def onnx_runtime(name: str, model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str], float]:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(
-        exported(model), session_options(threads), providers=["CPUExecutionProvider"]
-    )
+    content = exported(model)
+    if name.endswith("no reorders"):
+        content = without_reorders(content)
+    session = onnxruntime.InferenceSession(content, session_options(threads), providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: images.numpy()}
     with torch.inference_mode():
         np.testing.assert_allclose(session.run(None, feed)[0], model(images).numpy(), rtol=1e-3, atol=1e-4)
@@ -137,7 +172,7 @@ def onnx_runtime(model: nn.Module, images: torch.Tensor, threads: int) -> Callab
     return call
 
 
-def openvino(model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str], float]:
+def openvino(_: str, model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str], float]:
     from leannet.deploy.formats.openvino_core import openvino_core  # needs the extra packages
 
     core = openvino_core()
@@ -159,10 +194,28 @@ def openvino(model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[
     return call
 
 
-BACKENDS: dict[str, Callable[[nn.Module, torch.Tensor, int], Callable[[str], float]]] = {
+def executorch(name: str, model: nn.Module, images: torch.Tensor, _: int) -> Callable[[str], float]:
+    from leannet.deploy.formats.executorch_file import MOST_IMAGES, compile_program, program_runner  # needs its package
+
+    run = program_runner(compile_program(network_program(model, IMG_SIZE, name, MOST_IMAGES), name))
+    ready = images.numpy()
+    with torch.inference_mode():
+        np.testing.assert_allclose(run(ready)[0], model(images).numpy(), rtol=1e-3, atol=1e-4)
+
+    def call(_: str) -> float:
+        run(ready)
+        start = time.perf_counter()
+        run(ready)
+        return time.perf_counter() - start
+
+    return call
+
+
+BACKENDS: dict[str, Callable[[str, nn.Module, torch.Tensor, int], Callable[[str], float]]] = {
     "eager": eager,
     "onnxruntime": onnx_runtime,
     "openvino": openvino,
+    "executorch": executorch,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from leannet.deploy.proof import Proof, check_finished, prove
 from leannet.deploy.proof_images import ProofImages
 from leannet.training import SavedNetwork
 
-__all__ = ["MOST_IMAGES", "executorch_program", "proven_executorch"]
+__all__ = ["MOST_IMAGES", "compile_program", "executorch_program", "program_runner", "proven_executorch"]
 
 MOST_IMAGES = 8
 """In a batch: the memory of a program is laid out beforehand, and the proof needs batches of seven."""
@@ -54,23 +55,36 @@ def proven_executorch(
         UserError: ExecuTorch cannot compile this network.
         ProofFailed: It does not answer as the network does.
     """
-    answer = _runner(_content(program, network.title, {}))
+    answer = program_runner(compile_program(program, network.title))
     proof = prove(answer, network.model, network.preprocessing, chosen, f"executorch {_version()}")
     description = describe(network, "outside", proof.record())
-    content = _content(program, network.title, metadata_props(description))
-    check_finished(_runner(content), answer, chosen.images[0], network.preprocessing, inside=False)
+    content = compile_program(program, network.title, metadata_props(description))
+    check_finished(program_runner(content), answer, chosen.images[0], network.preprocessing, inside=False)
     return content, proof, description
 
 
-def _content(program: torch.export.ExportedProgram, name: str, metadata: dict[str, str]) -> bytes:
+def compile_program(
+    program: torch.export.ExportedProgram, name: str, metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """Compile a program for XNNPACK, and return the content of the file.
+
+    Args:
+        program: Takes normalised images.
+        name: What errors call the network.
+        metadata: What the file says of itself.
+
+    Raises:
+        UserError: ExecuTorch cannot compile it.
+    """
     with quiet(), refused(name, "ExecuTorch", "Try --format onnx"):
-        methods: dict[str, Any] = dict(metadata)
+        methods: dict[str, Any] = dict(metadata or {})
         lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()], constant_methods=methods)
         content: bytes = lowered.to_executorch().buffer
     return content
 
 
-def _runner(content: bytes) -> Any:
+def program_runner(content: bytes) -> Callable[[NDArray[Any]], tuple[NDArray[np.float32], ...]]:
+    """Load a compiled program, and return what runs it on images, on all cores."""
     program = Runtime.get().load_program(content)
     # The method reads the bytes of the program without keeping them, so `run` holds both.
     kept = program.load_method("forward"), program
