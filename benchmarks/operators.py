@@ -4,7 +4,8 @@
 
 Each group of networks runs in turns, with the profiler of the runtime on; the first is the reference. What stands there
 is milliseconds a run, the mean of the runs. The profiler costs time itself, so sums are above what `leannet bench`
-measures; shares are what it is good for. "reorders" are copies into another layout of memory.
+measures; shares are what it is good for. "reorders" are copies into another layout of memory. Networks with Duplicate
+Max-pooling have the form in which `leannet export` ships them for the runtime.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 from leannet.deploy.backends import Exports, openvino_config, session_options
 from leannet.models import create_network
 from leannet.training import environment
+from leannet_runtime.formats import FileFormat
 
 GROUPS = [
     ["efficientnet_b0", "efficientnet_b0_dmp"],
@@ -32,6 +34,7 @@ GROUPS = [
 ]
 CLASSES, IMG_SIZE, WARM_UP = 10, 224, 5
 REORDERS = ("ReorderInput", "ReorderOutput", "Reorder", "Transpose")
+SHIPPED: dict[str, FileFormat] = {"onnxruntime": "onnx", "openvino": "openvino"}
 
 Profile: TypeAlias = tuple[Callable[[], object], Callable[[], dict[str, float]]]
 """Runs the network once, and returns the milliseconds of all runs so far by kind of operator."""
@@ -51,7 +54,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for backend, profile in (("onnxruntime", onnx_runtime), ("openvino", openvino)):
             for names in groups:
-                files = {name: exported(name, images, exports) for name in names}
+                files = {name: exported(name, images, exports, SHIPPED[backend]) for name in names}
                 profiles = {
                     name: profile(file, images.numpy(), arguments.threads, Path(folder, name))
                     for name, file in files.items()
@@ -69,9 +72,10 @@ def main() -> None:
     print(f"written to {arguments.output}")
 
 
-def exported(name: str, images: torch.Tensor, exports: Exports) -> bytes:
+def exported(name: str, images: torch.Tensor, exports: Exports, file_format: FileFormat) -> bytes:
     torch.manual_seed(0)
-    return exports.file_of(create_network(name, num_classes=CLASSES, img_size=IMG_SIZE).eval(), images)
+    network = create_network(name, num_classes=CLASSES, img_size=IMG_SIZE).eval()
+    return exports.file_of(network, images, file_format)
 
 
 def measure(profiles: dict[str, Profile], backend: str, runs: int) -> list[dict[str, Any]]:
