@@ -1,24 +1,26 @@
 """Time of one forward pass: EfficientNet-B0 against its DMP forms, and MobileNetV2 against SM_V2.
 
-    python benchmarks/latency.py [--threads 2] [--batch-sizes 1,8] [--rounds 40]
+    python benchmarks/latency.py [--threads 2] [--batch-sizes 1,8] [--rounds 40] [--sessions 5]
                                  [--backends eager,onnxruntime,openvino,executorch]
 
 Networks of one table are timed in turns, in an order that is shuffled anew in each round; the ratio is the median over
-the rounds of (time / time of the first network in the same round), with a bootstrap interval. Every form is checked to
-answer like the network it was made from, on two photographs, before it is timed. "no reorders" is the same graph in
+the rounds of (time / time of the first network in the same round), with a bootstrap interval. For each session all
+networks are loaded anew, for it matters where one happens to lie in memory, and no round tells. Every form is checked
+to answer like the network it was made from, on two photographs, before it is timed. "no reorders" is the same graph in
 words for which ONNX Runtime need not leave its own layout of memory (see `reorders.py`). ExecuTorch takes all cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import random
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,13 +40,16 @@ from reorders import without_reorders
 
 IMG_SIZE = 224
 CLASSES = 10
+NO_REORDERS = ", no reorders"
+WARM_UP = 3  # rounds of each session that are not counted
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--batch-sizes", default="1,8")
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=40, help="of all sessions together")
+    parser.add_argument("--sessions", type=int, default=5)
     parser.add_argument("--backends", default="eager,onnxruntime")
     parser.add_argument("--output", type=Path, default=Path("results/latency.json"))
     arguments = parser.parse_args()
@@ -55,14 +60,19 @@ def main() -> None:
             for models in (dmp_forms(), sm_v2_pair()):
                 networks = VARIANTS[backend](models) if backend in VARIANTS else models
                 images = torch.randn(batch_size, 3, IMG_SIZE, IMG_SIZE, generator=torch.Generator().manual_seed(0))
-                calls = {
-                    name: BACKENDS[backend](name, model, images, arguments.threads) for name, model in networks.items()
-                }
-                rows += measure(calls, backend, batch_size, arguments)
+                load = partial(load_all, backend, networks, images, arguments.threads)
+                rows += measure(load, backend, batch_size, arguments)
     record = {"environment": environment(), "img_size": IMG_SIZE, "classes": CLASSES, "seed": 0, "rows": rows}
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(record, indent=1) + "\n")
     print(f"written to {arguments.output}")
+
+
+def load_all(
+    backend: str, networks: dict[str, nn.Module], images: torch.Tensor, threads: int
+) -> dict[str, Callable[[str], float]]:
+    """Load all networks of a table, each into memory of its own."""
+    return {name: BACKENDS[backend](name, copy.deepcopy(model), images, threads) for name, model in networks.items()}
 
 
 @cache
@@ -88,7 +98,7 @@ def sm_v2_pair() -> dict[str, nn.Module]:
 
 def with_each(ending: str) -> Callable[[dict[str, nn.Module]], dict[str, nn.Module]]:
     """Return what adds each network once more, to be run in another way."""
-    return lambda models: {**models, **{f"{name}, {ending}": model for name, model in models.items()}}
+    return lambda models: {**models, **{f"{name}{ending}": model for name, model in models.items()}}
 
 
 def runnable(models: dict[str, nn.Module]) -> dict[str, nn.Module]:
@@ -97,8 +107,8 @@ def runnable(models: dict[str, nn.Module]) -> dict[str, nn.Module]:
 
 
 VARIANTS = {
-    "eager": with_each("channels_last"),
-    "onnxruntime": with_each("no reorders"),
+    "eager": with_each(", channels_last"),
+    "onnxruntime": with_each(NO_REORDERS),
     "executorch": runnable,
 }
 
@@ -155,8 +165,8 @@ def eager(_: str, model: nn.Module, images: torch.Tensor, __: int) -> Callable[[
 def onnx_runtime(name: str, model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str], float]:
     import onnxruntime
 
-    content = exported(model)
-    if name.endswith("no reorders"):
+    content = exported(name.removesuffix(NO_REORDERS), model)
+    if name.endswith(NO_REORDERS):
         content = without_reorders(content)
     session = onnxruntime.InferenceSession(content, session_options(threads), providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: images.numpy()}
@@ -172,13 +182,13 @@ def onnx_runtime(name: str, model: nn.Module, images: torch.Tensor, threads: int
     return call
 
 
-def openvino(_: str, model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str], float]:
+def openvino(name: str, model: nn.Module, images: torch.Tensor, threads: int) -> Callable[[str], float]:
     from leannet.deploy.formats.openvino_core import openvino_core  # needs the extra packages
 
     core = openvino_core()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        path.write_bytes(exported(model))
+        path.write_bytes(exported(name, model))
         compiled = core.compile_model(core.read_model(path), "CPU", openvino_config(threads))
     request, ready = compiled.create_infer_request(), images.numpy()
     with torch.inference_mode():
@@ -197,7 +207,9 @@ def openvino(_: str, model: nn.Module, images: torch.Tensor, threads: int) -> Ca
 def executorch(name: str, model: nn.Module, images: torch.Tensor, _: int) -> Callable[[str], float]:
     from leannet.deploy.formats.executorch_file import MOST_IMAGES, compile_program, program_runner  # needs its package
 
-    run = program_runner(compile_program(network_program(model, IMG_SIZE, name, MOST_IMAGES), name))
+    if name not in PROGRAMS:
+        PROGRAMS[name] = compile_program(network_program(model, IMG_SIZE, name, MOST_IMAGES), name)
+    run = program_runner(PROGRAMS[name])
     ready = images.numpy()
     with torch.inference_mode():
         np.testing.assert_allclose(run(ready)[0], model(images).numpy(), rtol=1e-3, atol=1e-4)
@@ -219,33 +231,45 @@ BACKENDS: dict[str, Callable[[str, nn.Module, torch.Tensor, int], Callable[[str]
 }
 
 
-@cache
-def exported(model: nn.Module) -> bytes:
+PROGRAMS: dict[str, bytes] = {}
+"""Of ExecuTorch, by the name of the network; it takes half a minute to compile one."""
+
+FILES: dict[str, bytes] = {}
+"""ONNX, by the name of the network."""
+
+
+def exported(name: str, model: nn.Module) -> bytes:
     """Export a network to ONNX, batch size dynamic, weights inside."""
+    if name in FILES:
+        return FILES[name]
     model.to(memory_format=torch.contiguous_format)
     example = torch.randn(2, 3, IMG_SIZE, IMG_SIZE)
     shapes = ({0: torch.export.Dim.DYNAMIC},)
     program = torch.onnx.export(model, (example,), dynamo=True, dynamic_shapes=shapes, verbose=False)
     assert program is not None
-    content: bytes = program.model_proto.SerializeToString()
-    return content
+    FILES[name] = program.model_proto.SerializeToString()
+    return FILES[name]
 
 
 def measure(
-    calls: dict[str, Callable[[str], float]], backend: str, batch_size: int, arguments: argparse.Namespace
+    load: Callable[[], dict[str, Callable[[str], float]]], backend: str, batch_size: int, arguments: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Time all networks of a table in turns and print it."""
     shuffle = random.Random(0).shuffle
-    order = list(calls)
+    sessions = [load() for _ in range(arguments.sessions)]  # together, so that none lies where another one lay
+    order = list(sessions[0])
     seconds: dict[str, list[float]] = {name: [] for name in order}
-    for number in range(arguments.rounds + 3):
-        shuffle(order)
-        for name in order:
-            elapsed = calls[name](name)
-            if number >= 3:  # warm-up
-                seconds[name].append(elapsed)
-    reference = next(iter(calls))
-    print(f"\n{backend}, batch {batch_size}, {arguments.threads} threads, {arguments.rounds} rounds")
+    for session, calls in enumerate(sessions):
+        rounds = len(range(session, arguments.rounds, arguments.sessions))
+        for number in range(rounds + WARM_UP):
+            shuffle(order)
+            for name in order:
+                elapsed = calls[name](name)
+                if number >= WARM_UP:
+                    seconds[name].append(elapsed)
+    reference = next(iter(seconds))
+    length = f"{arguments.rounds} rounds in {arguments.sessions} sessions"
+    print(f"\n{backend}, batch {batch_size}, {arguments.threads} threads, {length}")
     print(f"{'network':45} {'median ms':>10} {'ratio':>7}  95 % interval")
     rows = []
     for name, times in seconds.items():
@@ -256,6 +280,7 @@ def measure(
             "batch_size": batch_size,
             "threads": arguments.threads,
             "rounds": arguments.rounds,
+            "sessions": arguments.sessions,
             "network": name,
             "reference": reference,
             "median_ms": round(1000 * statistics.median(times), 4),

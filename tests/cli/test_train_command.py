@@ -17,6 +17,8 @@ from scipy.stats import binomtest
 from torchvision.transforms import v2
 from train_runs import arguments, results, train
 
+from leannet.training.devices import USUAL_LAYOUT
+
 EPOCHS = 5
 
 
@@ -152,6 +154,18 @@ def test_yaml_of_a_run_keeps_what_is_not_default(trees, tmp_path):
     assert two["recipe"].pop("lr") == 0.001
     del one["recipe"]["lr"]
     assert two == one
+
+
+def test_another_layout_than_the_one_asked_for_is_told(trees, tmp_path, monkeypatch):
+    monkeypatch.setattr("leannet.training.loop.bears_channels_last", lambda _: False)
+    told = {}
+    for option in ("--channels-last", "--no-channels-last"):
+        answer = train(trees, tmp_path / option, option)
+        told[option] = (
+            "note: not trained channels last" in answer.out + answer.err,
+            USUAL_LAYOUT in results(tmp_path / option)["notes"],
+        )
+    assert told == {"--channels-last": (True, True), "--no-channels-last": (False, False)}
 
 
 def test_next_command_works(run):

@@ -17,7 +17,7 @@ from torch import nn
 
 from leannet_runtime import UserError
 
-__all__ = ["TRACKERS", "bears_channels_last", "keep_freed_memory", "make_accelerator"]
+__all__ = ["TRACKERS", "USUAL_LAYOUT", "bears_channels_last", "keep_freed_memory", "make_accelerator"]
 
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
 """Names of trackers, each that of the package it needs."""
@@ -84,6 +84,10 @@ def keep_freed_memory() -> bool:
 
 # glibc's numbers of M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, and the largest block and rest to keep, in bytes.
 _KEEP = {-3: 2**30, -1: 2**31 - 1}
+
+
+USUAL_LAYOUT = "not trained channels last: on a CPU, that damages memory where few channels enter a strided convolution"
+"""What the user of a network is told that does not bear it."""
 
 
 def bears_channels_last(network: nn.Module) -> bool:

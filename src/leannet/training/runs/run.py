@@ -15,7 +15,7 @@ from leannet.data import SPLIT_SEED, open_source, with_validation
 from leannet.measure import count_macs, count_parameters
 from leannet.models import check_name, create_network, default_img_size, is_model_folder
 from leannet.training.checkpoints import keep_only, load_checkpoint, save_checkpoint
-from leannet.training.devices import make_accelerator
+from leannet.training.devices import USUAL_LAYOUT, make_accelerator
 from leannet.training.distributed import agree, make_control_group
 from leannet.training.environment import environment
 from leannet.training.loop import Position, Trainer, seed_everything
@@ -86,6 +86,7 @@ class _Run:
             settings.device, amp=settings.recipe.amp, track=settings.track, folder=folder
         )
         self.control = make_control_group()
+        self.notes: tuple[str, ...] = ()  # on the network
         self.rows: list[EpochRow] = []
         self.gates: list[dict[str, float]] = []  # share of open gates by layer, an entry for each epoch
         self.best: dict[str, Any] | None = None
@@ -96,6 +97,8 @@ class _Run:
         with self.accelerator.main_process_first():
             network = self._prepare()
         self.trainer = self._make_trainer(network)
+        if self.settings.channels_last and not self.trainer.channels_last:
+            self.notes = (*self.notes, USUAL_LAYOUT)
         if self.first:
             self.observer.data_ready(self.data)
         if resume is not None:
@@ -139,14 +142,13 @@ class _Run:
             recipe = replace(recipe, img_size=default_img_size(settings.model))
         recipe = settle_recipe(recipe, source)
         seed_everything(settings.seed)
-        network, notes = make_network(settings.model, source.class_names, recipe, settings.weights)
+        network, self.notes = make_network(settings.model, source.class_names, recipe, settings.weights)
         assert recipe.img_size is not None
         check_network(network, settings.model, len(source.class_names), recipe.img_size)
         begins_trained = folder or recipe.pretrained or settings.weights is not None
         like = Preprocessing.from_pretrained_cfg(network.pretrained_cfg) if begins_trained else None  # type: ignore[arg-type]
         parts = tuple(part for part in ("validation", "test") if part in source.splits)
         self.data = prepare_data(source, recipe, parts=parts, like=like)
-        self.notes = notes
         return network
 
     def _make_trainer(self, network: nn.Module) -> Trainer:
