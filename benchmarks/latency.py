@@ -35,6 +35,7 @@ from torchvision import transforms
 import leannet
 from leannet.deploy.backends import openvino_config, session_options
 from leannet.deploy.formats.network_graph import network_program
+from leannet.measure.bench import median_interval
 from leannet.training import environment
 from reorders import without_reorders
 
@@ -274,7 +275,7 @@ def measure(
     rows = []
     for name, times in seconds.items():
         ratios = [one / other for one, other in zip(times, seconds[reference], strict=True)]
-        low, high = bootstrap_interval(ratios)
+        ratio = median_interval(ratios)
         row = {
             "backend": backend,
             "batch_size": batch_size,
@@ -284,20 +285,13 @@ def measure(
             "network": name,
             "reference": reference,
             "median_ms": round(1000 * statistics.median(times), 4),
-            "ratio": round(statistics.median(ratios), 4),
-            "ratio_low": round(low, 4),
-            "ratio_high": round(high, 4),
+            "ratio": round(ratio.value, 4),
+            "ratio_low": round(ratio.low, 4),
+            "ratio_high": round(ratio.high, 4),
         }
         rows.append(row)
-        print(f"{name:45} {row['median_ms']:10.2f} {row['ratio']:7.3f}  {low:.3f} - {high:.3f}", flush=True)
+        print(f"{name:45} {row['median_ms']:10.2f} {ratio.value:7.3f}  {ratio.low:.3f} - {ratio.high:.3f}", flush=True)
     return rows
-
-
-def bootstrap_interval(values: list[float], repeats: int = 2000) -> tuple[float, float]:
-    """Return the 95 % interval of the median."""
-    draws = np.random.default_rng(0).choice(values, size=(repeats, len(values)))
-    low, high = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
-    return float(low), float(high)
 
 
 if __name__ == "__main__":
