@@ -32,7 +32,9 @@ README_NAMES = {
     "`efficientnet_b0_dmp`, as trained": "efficientnet_b0_dmp as trained",
     'the same, `fuse(model, "grouped")`': "efficientnet_b0_dmp grouped",
     "the same, `fuse(model)` (planes)": "efficientnet_b0_dmp planes",
+    'the same, `fuse(model, "branches")`': "efficientnet_b0_dmp branches",
     "the same, planes, channels last": "efficientnet_b0_dmp planes, channels_last",
+    "the same, branches, channels last": "efficientnet_b0_dmp branches, channels_last",
     "`efficientnet_b0`, channels last": "efficientnet_b0, channels_last",
     "`sm_v2`": "sm_v2",
 }
@@ -71,7 +73,7 @@ def test_times_in_the_readme_are_those_of_the_record():
     }
     rows = table(page("README.md"), "network | eager, batch 1 |")
     assert [row[0] for row in rows] == list(README_NAMES)
-    columns = [(backend, batch) for backend in ("eager", "onnxruntime", "openvino") for batch in (1, 8)]
+    columns = [(backend, batch) for backend in ("eager", "onnxruntime", "openvino", "executorch") for batch in (1, 8)]
     for label, *cells in rows:
         for place, cell in zip(columns, cells, strict=True):
             found = record.get((README_NAMES[label], *place))
