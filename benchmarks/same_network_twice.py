@@ -23,7 +23,7 @@ import torch
 from scipy.stats import t
 
 from leannet.deploy.backends import BACKENDS, Circumstances, Exports, prepare_call, stopwatch_for
-from leannet.measure.bench import LoadMeter, cpu_limits, summarise, time_in_rounds
+from leannet.measure.bench import COPIES, LoadMeter, cpu_limits, summarise, time_in_rounds
 from leannet.models import create_network
 from leannet.training import environment
 
@@ -80,7 +80,9 @@ def one_run(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     for name in made:
         torch.manual_seed(0)
         model = create_network(arguments.network, num_classes=CLASSES, img_size=arguments.img_size).eval()
-        calls[name] = prepare_call(arguments.backend, model, images, how, Exports())
+        exports = Exports()
+        copies = 1 if arguments.backend == "compile" else COPIES
+        calls[name] = [prepare_call(arguments.backend, model, images, how, exports) for _ in range(copies)]
     calls = {name: calls[name] for name in (FIRST, SECOND)}  # the order of the turns does not tell who was made first
     load = LoadMeter()
     watch = stopwatch_for(arguments.backend, how)

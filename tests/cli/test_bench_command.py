@@ -14,7 +14,7 @@ from test_models_command import count_by_hand
 from torch import nn
 
 from leannet import create_network
-from leannet.measure.bench import RoundTimes
+from leannet.measure.bench import COPIES, RoundTimes
 
 run = importlib.import_module("leannet.report.bench.run")
 networks = importlib.import_module("leannet.report.bench.networks")
@@ -65,6 +65,7 @@ def test_files_hold_what_was_timed(tmp_path):
     rounds, table_rows = read(folder / "rounds.csv"), read(folder / "results.csv")
     assert (len(rounds), len(table_rows)) == (2 * 2 * 6, 2 * 2)
     for table in results["tables"]:
+        assert table["copies"] == COPIES
         assert [row["network"] for row in table["networks"]] == [SMALLEST, OTHER]
         times = {}
         for row in table["networks"]:

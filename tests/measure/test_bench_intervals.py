@@ -9,6 +9,7 @@ from scipy.stats import binom
 from winding_clock import WindingClock
 
 from leannet.measure.bench import (
+    COPIES,
     LEAST_ROUNDS,
     Ratio,
     RoundTimes,
@@ -120,6 +121,35 @@ def test_figures_of_known_times():
     assert timing.p99_ms == pytest.approx(10.0 + 0.9 * 90.0)
     assert timing.images_per_second == pytest.approx(8 * 11 / 0.155)
     assert (timing.calls, timing.stable, timing.ratio) == (11, False, None)
+
+
+def share_with_one(copies, runs=400, rounds=60):
+    """Enter a network twice whose copies take 4 % more or less, by where they lie; each call 1 %."""
+    random, held = np.random.default_rng(3), 0
+    for _ in range(runs):
+        seconds = {}
+        for name in (REFERENCE, "again"):
+            places = np.exp(random.normal(0, 0.04, copies))
+            seconds[name] = tuple(places[np.arange(rounds) % copies] * np.exp(random.normal(0, 0.01, rounds)))
+        times = RoundTimes(seconds, 10, dict.fromkeys(seconds, True), copies)
+        [_, again] = summarise(times, 1, REFERENCE)
+        held += again.ratio.interval.low <= 1 <= again.ratio.interval.high
+    return held / runs
+
+
+def test_copies_that_are_lucky_with_their_places_show_no_difference():
+    assert share_with_one(COPIES) >= 0.95
+    assert share_with_one(1) < 0.2  # what rounds alone promise
+
+
+def test_the_interval_of_equal_copies_is_that_of_their_rounds():
+    seconds = {name: tuple(np.random.default_rng(place).uniform(1, 2, 60)) for place, name in enumerate("ab")}
+    alone, several = (
+        summarise(RoundTimes(seconds, 10, dict.fromkeys("ab", True), copies), 1, "a")[1].ratio for copies in (1, 6)
+    )
+    assert several.interval.value == alone.interval.value
+    assert several.interval.low <= alone.interval.low < alone.interval.high <= several.interval.high
+    assert "6 copies" in several.interval.method
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,30 @@ def test_each_round_runs_each_network_in_a_new_order():
     assert {order[0] for order in rounds} == {order[-1] for order in rounds} == set(names)
 
 
+def test_copies_take_turns_from_round_to_round():
+    clock = WindingClock()
+    calls = {name: [clock.taking(f"{name}{copy}", 1.0 + copy) for copy in range(3)] for name in "ab"}
+    found = timed(calls, clock, rounds=7, warm_up=NO_WARM_UP)
+    rounds = [set(clock.called[i : i + 4]) for i in range(0, len(clock.called), 4)]
+    assert rounds == [{f"a{copy}", f"b{copy}"} for copy in (0, 1, 2, 0, 1, 2, 0)]
+    assert clock.called[0::2] == clock.called[1::2]  # the copy that is timed has been run before
+    assert found.seconds["a"] == pytest.approx([0.001, 0.002, 0.003, 0.001, 0.002, 0.003, 0.001])
+    assert found.copies == 3
+
+
+def test_warming_up_reaches_all_copies():
+    clock = WindingClock()
+    timed({"net": [clock.taking(f"net{copy}", 1.0) for copy in range(4)]}, clock, rounds=1)
+    assert set(clock.called) == {f"net{copy}" for copy in range(4)}
+
+
+def test_as_many_copies_of_each():
+    clock = WindingClock()
+    for calls in ({"a": [clock.taking("a", 1.0)] * 2, "b": clock.taking("b", 1.0)}, {"a": []}):
+        with pytest.raises(ValueError, match="not as many copies of each"):
+            timed(calls, clock, rounds=1)
+
+
 def test_the_order_hangs_on_the_seed():
     orders = []
     for seed in (0, 0, 1):

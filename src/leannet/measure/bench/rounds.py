@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ import torch
 from leannet.measure.bench.stopwatch import HostStopwatch, Stopwatch
 from leannet.measure.bench.warm_up import WarmUp
 
-__all__ = ["LEAST_ROUNDS", "MOST_ROUNDS", "ROUNDS_RULE", "RoundTimes", "time_in_rounds"]
+__all__ = ["COPIES", "LEAST_ROUNDS", "MOST_ROUNDS", "ROUNDS_RULE", "RoundTimes", "time_in_rounds"]
 
 LEAST_ROUNDS = 6
 """So many are timed even where the seconds are up: fewer have no interval that holds the truth in 95 % of cases (of
@@ -23,9 +23,13 @@ two, in half of them), so that they decide nothing."""
 MOST_ROUNDS = 2000
 """More narrow no interval that matters."""
 
+COPIES = 6
+"""Of each network on a CPU: the fewest whose extremes hold the median of any distribution in 95 % of cases."""
+
 ROUNDS_RULE = (
     "Each round runs every network twice, in a new random order: once to bring its weights back into the caches, once "
-    "timed, until the answer has been read. " + WarmUp().sentence()
+    f"timed, until the answer has been read. On a CPU {COPIES} copies of each network take turns from round to round "
+    "(one, if it is compiled), for it matters where a network lies in memory. " + WarmUp().sentence()
 )
 
 _WARM_UP_SHARE = 1 / 3  # of the seconds
@@ -43,6 +47,9 @@ class RoundTimes:
     stable: Mapping[str, bool]
     """Whether the network was warm when the timed rounds began (`WarmUp`)."""
 
+    copies: int = 1
+    """Of each network; they took turns from round to round."""
+
     @property
     def rounds(self) -> int:
         """Number of timed rounds."""
@@ -50,7 +57,7 @@ class RoundTimes:
 
 
 def time_in_rounds(
-    calls: Mapping[str, Callable[[], object]],
+    calls: Mapping[str, Callable[[], object] | Sequence[Callable[[], object]]],
     *,
     rounds: int = 100,
     seconds: float | None = None,
@@ -63,7 +70,8 @@ def time_in_rounds(
     """Time calls in rounds (`ROUNDS_RULE`).
 
     Args:
-        calls: What is timed, by name; each runs one inference on inputs that are ready, and reads the answer.
+        calls: What is timed, by name; each runs one inference on inputs that are ready, and reads the answer. Of
+            several copies, as many of each, those with the same place share a round.
         rounds: How many rounds are timed.
         seconds: For all rounds together, if there is a limit. Warming up ends after a third of it, timing when it is
             up, but not before `LEAST_ROUNDS` (or `rounds`, if that is less).
@@ -78,10 +86,14 @@ def time_in_rounds(
         The times by network, in the order given.
 
     Raises:
-        ValueError: There are no calls or no rounds.
+        ValueError: There are no calls or no rounds, or more copies of one than of another.
     """
     if not calls or rounds < 1:
         raise ValueError(f"nothing to time: {len(calls)} calls, {rounds} rounds")
+    several = {name: (call,) if callable(call) else tuple(call) for name, call in calls.items()}
+    copies = len(next(iter(several.values())))
+    if {len(each) for each in several.values()} != {copies} or not copies:
+        raise ValueError(f"not as many copies of each: { {name: len(each) for name, each in several.items()} }")
     rule = warm_up or WarmUp()
     watch = stopwatch or HostStopwatch(clock)
     shuffle = random.Random(seed).shuffle
@@ -103,19 +115,20 @@ def time_in_rounds(
         while not all(stable.values()) and warm_up_rounds < rule.most and not spent(_WARM_UP_SHARE):
             shuffle(order)
             for name in order:
-                warming[name].append(watch(calls[name]))
+                warming[name].append(watch(several[name][warm_up_rounds % copies]))
             stable = {name: rule.settled(times) for name, times in warming.items()}
             warm_up_rounds += 1
             tell(0)
         for number in range(1, rounds + 1):
             shuffle(order)
             for name in order:
-                calls[name]()
-                timed[name].append(watch(calls[name]))
+                call = several[name][(number - 1) % copies]
+                call()
+                timed[name].append(watch(call))
             tell(number)
             if number >= LEAST_ROUNDS and spent(1):
                 break
-    return RoundTimes({name: tuple(times) for name, times in timed.items()}, warm_up_rounds, stable)
+    return RoundTimes({name: tuple(times) for name, times in timed.items()}, warm_up_rounds, stable, copies)
 
 
 @contextmanager

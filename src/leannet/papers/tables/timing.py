@@ -99,7 +99,9 @@ def read_times(experiment: Experiment, budget: Budget, folder: Path, timing: Tim
         described = json.loads((place / "environment.json").read_text(encoding="utf-8"))
         times = {name: tuple(values) for name, values in seconds.items()}
         stable = {row["network"]: bool(row["stable"]) for row in table["networks"]}
-        rounds = RoundTimes(times, int(table["warm_up_rounds"]), {name: stable[name] for name in times})
+        steady = {name: stable[name] for name in times}
+        copies = int(table.get("copies", 1))  # older records have one, and do not say so
+        rounds = RoundTimes(times, int(table["warm_up_rounds"]), steady, copies)
         return GroupTimes(rounds, _circumstances(table, rounds.rounds, described))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"cannot use {place}", str(error), "Remove it to time again") from error

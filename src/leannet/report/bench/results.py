@@ -21,8 +21,8 @@ __all__ = ["MEMORY_RULE", "RATIO_RULE", "BenchResults", "BenchTable", "Failure",
 
 RATIO_RULE = (
     "The ratio is the median over rounds of time / time of the reference in the same round; it is called faster or "
-    "slower only if its 95 % interval (bootstrap; of fewer than 20 rounds order statistics) excludes 1, and never from "
-    f"fewer than {LEAST_ROUNDS} rounds."
+    "slower only if its 95 % interval (bootstrap; of fewer than 20 rounds order statistics; at least as wide as that "
+    f"between the medians of the copies) excludes 1, and never from fewer than {LEAST_ROUNDS} rounds."
 )
 
 MEMORY_RULE = (
@@ -118,6 +118,7 @@ class BenchTable:
             **asdict(self.setting),
             "reference": self.reference,
             "rounds": self.times.rounds if self.times else 0,
+            "copies": self.times.copies if self.times else 0,
             "warm_up_rounds": self.times.warm_up_rounds if self.times else 0,
             "load": asdict(self.load),
             "process_peak_bytes": self.process_peak_bytes,

@@ -13,6 +13,7 @@ import torch
 
 from leannet.deploy.backends import Exports, prepare_call, stopwatch_for
 from leannet.measure.bench import (
+    COPIES,
     LoadMeter,
     cpu_limits,
     measure_scaling,
@@ -153,22 +154,26 @@ def _calls(
     networks: dict[str, BenchNetwork],
     exports: Exports,
     observer: BenchObserver,
-) -> tuple[dict[str, Callable[[], Any]], tuple[Failure, ...]]:
-    """Bring the networks into a backend, and check that it answers like PyTorch."""
+) -> tuple[dict[str, list[Callable[[], Any]]], tuple[Failure, ...]]:
+    """Bring copies of the networks into a backend, and check that each answers like PyTorch."""
     how = request.circumstances(setting.threads)
-    calls, failures = {}, []
+    # A GPU lays out memory by its own rules, and compiling again and again would take minutes.
+    copies = min(COPIES, request.rounds or 1) if not how.on_gpu and setting.backend != "compile" else 1
+    calls: dict[str, list[Callable[[], Any]]] = {}
+    failures = []
     for label, network in networks.items():
         observer.making(label)
         images = network.images(setting.batch_size)
         try:
-            call = prepare_call(setting.backend, network.model, images, how, exports)
-            check_answer(network, images, call, how)
+            several = [prepare_call(setting.backend, network.model, images, how, exports) for _ in range(copies)]
+            for call in several:
+                check_answer(network, images, call, how)
         except Exception as error:  # exporters and compilers raise whatever they like
             failure = Failure(label, setting.backend, _first_line(error))
             failures.append(failure)
             observer.failed(failure)
         else:
-            calls[label] = call
+            calls[label] = several
     return calls, tuple(failures)
 
 
