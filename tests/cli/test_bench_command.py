@@ -93,6 +93,16 @@ def test_files_hold_what_was_timed(tmp_path):
     assert (tmp_path / "runs" / "bench" / f"{SMALLEST}-2").is_dir()
 
 
+def test_fewer_copies_where_all_would_take_too_much(monkeypatch, tmp_path):
+    taken = []
+    for limit in (1, 10**12):
+        monkeypatch.setattr(run, "COPIES_BYTES", limit)
+        answer = leannet("bench", SMALLEST, *QUICK, "--output", tmp_path / str(limit))
+        [table] = json.loads((tmp_path / str(limit) / "results.json").read_text())["tables"]
+        taken.append((table["copies"], "6 copies of each in turn" in answer.out))
+    assert taken == [(1, False), (COPIES, True)]
+
+
 def test_known_times_are_printed_and_judged(known_times):
     known_times |= {SMALLEST: 10.0, OTHER: 15.0, f"{SMALLEST} (2)": 10.0, "lcnet_050": 5.0}
     answer = leannet("bench", SMALLEST, OTHER, SMALLEST, "lcnet_050", *QUICK)

@@ -46,6 +46,7 @@ def _print_table(console: Console, table: BenchTable) -> None:
     console.print(f"\n{table.setting.title()}", style="bold")
     rounds = 0 if table.times is None else table.times.rounds
     warm_up = 0 if table.times is None else table.times.warm_up_rounds
+    copies = 1 if table.times is None else table.times.copies
     if table.timings:
         drawn = Table(box=None, pad_edge=False, header_style="bold")
         drawn.add_column("network", no_wrap=True)
@@ -67,7 +68,8 @@ def _print_table(console: Console, table: BenchTable) -> None:
                 *_ratio_cells(timing, table.reference),
             )
         console.print(drawn)
-    console.print(f"{rounds} rounds after {warm_up} of warming up; {_load_text(table)}")
+    turns = f", {copies} copies of each in turn" * (copies > 1)
+    console.print(f"{rounds} rounds after {warm_up} of warming up{turns}; {_load_text(table)}")
     for text in _warnings(table):
         console.print(text, style="yellow")
     if table.scaling is not None:

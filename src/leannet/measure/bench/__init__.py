@@ -3,13 +3,22 @@
 from leannet.measure.bench.bootstrap import RESAMPLES, block_length, median_interval
 from leannet.measure.bench.machine import CpuLimits, Load, LoadMeter, cpu_limits, process_peak_bytes
 from leannet.measure.bench.records import Ratio, Timing, summarise
-from leannet.measure.bench.rounds import COPIES, LEAST_ROUNDS, MOST_ROUNDS, ROUNDS_RULE, RoundTimes, time_in_rounds
+from leannet.measure.bench.rounds import (
+    COPIES,
+    COPIES_BYTES,
+    LEAST_ROUNDS,
+    MOST_ROUNDS,
+    ROUNDS_RULE,
+    RoundTimes,
+    time_in_rounds,
+)
 from leannet.measure.bench.scaling import SCALING_RULE, Scaling, measure_scaling
 from leannet.measure.bench.stopwatch import CudaStopwatch, HostStopwatch, Stopwatch
 from leannet.measure.bench.warm_up import WarmUp
 
 __all__ = [
     "COPIES",
+    "COPIES_BYTES",
     "LEAST_ROUNDS",
     "MOST_ROUNDS",
     "RESAMPLES",

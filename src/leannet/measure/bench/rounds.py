@@ -14,7 +14,7 @@ import torch
 from leannet.measure.bench.stopwatch import HostStopwatch, Stopwatch
 from leannet.measure.bench.warm_up import WarmUp
 
-__all__ = ["COPIES", "LEAST_ROUNDS", "MOST_ROUNDS", "ROUNDS_RULE", "RoundTimes", "time_in_rounds"]
+__all__ = ["COPIES", "COPIES_BYTES", "LEAST_ROUNDS", "MOST_ROUNDS", "ROUNDS_RULE", "RoundTimes", "time_in_rounds"]
 
 LEAST_ROUNDS = 6
 """So many are timed even where the seconds are up: fewer have no interval that holds the truth in 95 % of cases (of
@@ -26,10 +26,14 @@ MOST_ROUNDS = 2000
 COPIES = 6
 """Of each network on a CPU: the fewest whose extremes hold the median of any distribution in 95 % of cases."""
 
+COPIES_BYTES = 4 * 2**30
+"""What the copies of all networks may take together, with the activations that a runtime keeps for each."""
+
 ROUNDS_RULE = (
     "Each round runs every network twice, in a new random order: once to bring its weights back into the caches, once "
-    f"timed, until the answer has been read. On a CPU {COPIES} copies of each network take turns from round to round "
-    "(one, if it is compiled), for it matters where a network lies in memory. " + WarmUp().sentence()
+    f"timed, until the answer has been read. On a CPU {COPIES} copies of each network take turns from round to round, "
+    "for it matters where a network lies in memory; one if it is compiled, fewer if they would take more than "
+    f"{COPIES_BYTES / 2**30:g} GiB. " + WarmUp().sentence()
 )
 
 _WARM_UP_SHARE = 1 / 3  # of the seconds

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from leannet.deploy.backends import Exports, prepare_call, stopwatch_for
+from leannet.deploy.backends import Circumstances, Exports, prepare_call, stopwatch_for
 from leannet.measure.bench import (
     COPIES,
+    COPIES_BYTES,
     LoadMeter,
     cpu_limits,
     measure_scaling,
@@ -157,8 +158,7 @@ def _calls(
 ) -> tuple[dict[str, list[Callable[[], Any]]], tuple[Failure, ...]]:
     """Bring copies of the networks into a backend, and check that each answers like PyTorch."""
     how = request.circumstances(setting.threads)
-    # A GPU lays out memory by its own rules, and compiling again and again would take minutes.
-    copies = min(COPIES, request.rounds or 1) if not how.on_gpu and setting.backend != "compile" else 1
+    copies = _copies(request, setting, networks, how)
     calls: dict[str, list[Callable[[], Any]]] = {}
     failures = []
     for label, network in networks.items():
@@ -175,6 +175,16 @@ def _calls(
         else:
             calls[label] = several
     return calls, tuple(failures)
+
+
+def _copies(request: BenchRequest, setting: Setting, networks: dict[str, BenchNetwork], how: Circumstances) -> int:
+    if how.on_gpu or setting.backend == "compile":  # a GPU has an allocator of its own, and compiling takes minutes
+        return 1
+    taken = 1
+    for network in networks.values():
+        with suppress(Exception):  # it fails again, and is told, where it is brought into the backend
+            taken += network.memory_bytes(setting.batch_size, how)
+    return max(1, min(COPIES, request.rounds or 1, COPIES_BYTES // taken))
 
 
 def _first_line(error: BaseException) -> str:
