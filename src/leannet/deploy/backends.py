@@ -87,10 +87,10 @@ class Exports:
             images: ``(N, C, H, W)``.
             file_format: Whose form the network takes, see `leannet.deploy.formats.network_graph.form_for`.
         """
-        shape, form = tuple(images.shape[1:]), form_for(file_format, model)
-        key = id(model), shape, form
+        shape = tuple(images.shape[1:])
+        key = id(model), shape, form_for(file_format, model)
         if key not in self.files:
-            self.files[key] = model, _export(in_form(model, form), shape)  # holding it keeps its id
+            self.files[key] = model, _export(in_form(model, file_format), shape)  # holding it keeps its id
         return self.files[key][1]
 
 

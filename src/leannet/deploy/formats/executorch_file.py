@@ -12,7 +12,7 @@ from executorch.exir import to_edge_transform_and_lower
 from executorch.runtime import Runtime
 from numpy.typing import NDArray
 
-from leannet.deploy.formats.network_graph import form_for, in_form, network_program, quiet, refused
+from leannet.deploy.formats.network_graph import in_form, network_program, quiet, refused
 from leannet.deploy.metadata import describe, metadata_props
 from leannet.deploy.proof import Proof, check_finished, prove
 from leannet.deploy.proof_images import ProofImages
@@ -33,7 +33,7 @@ def executorch_program(network: SavedNetwork) -> torch.export.ExportedProgram:
     Raises:
         UserError: PyTorch cannot export this network.
     """
-    fastest = in_form(network.model, form_for("executorch", network.model))
+    fastest = in_form(network.model, "executorch")
     return network_program(fastest, network.preprocessing.img_size, network.title, MOST_IMAGES)
 
 

@@ -68,8 +68,9 @@ def form_for(file_format: FileFormat, network: nn.Module) -> FusedForm | None:
     return _FORMS.get(file_format) if duplicates else None
 
 
-def in_form(network: nn.Module, form: FusedForm | None) -> nn.Module:
-    """Return a copy of the network in a form, or itself; see `form_for`."""
+def in_form(network: nn.Module, file_format: FileFormat) -> nn.Module:
+    """Return a copy of the network in the form that is fastest in a kind of file, or itself; see `form_for`."""
+    form = form_for(file_format, network)
     if form is None:
         return network
     own = copy.deepcopy(network)

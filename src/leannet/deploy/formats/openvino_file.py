@@ -14,7 +14,7 @@ import openvino
 from numpy.typing import NDArray
 from openvino import opset13
 
-from leannet.deploy.formats.network_graph import form_for, in_form
+from leannet.deploy.formats.network_graph import in_form
 from leannet.deploy.formats.onnx_file import NORMALISED, onnx_model
 from leannet.deploy.formats.openvino_core import openvino_core
 from leannet.deploy.formats.preprocessing_graph import LEAST_OPSET
@@ -45,7 +45,7 @@ def openvino_model(network: SavedNetwork, preprocess: str) -> openvino.Model:
     if preprocess == "inside" and network.preprocessing.interpolation == "nearest":
         why = "OpenVINO computes in float32 which pixel is the nearest, pillow in double precision"
         raise UserError("cannot put the preprocessing into the file", why, "Pass --preprocess outside")
-    fastest = replace(network, model=in_form(network.model, form_for("openvino", network.model)))
+    fastest = replace(network, model=in_form(network.model, "openvino"))
     graph = onnx_model(fastest, LEAST_OPSET, preprocess)
     model = openvino_core().read_model(io.BytesIO(graph.SerializeToString()))
     _resize_as_pillow(model)
