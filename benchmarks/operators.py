@@ -22,7 +22,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from leannet.deploy.backends import Exports, openvino_config, session_options
+from leannet.deploy.backend_files import Exports
+from leannet.deploy.backends import openvino_config, session_options
 from leannet.models import create_network
 from leannet.training import environment
 from leannet_runtime.formats import FileFormat

@@ -22,7 +22,8 @@ from typing import Any
 import torch
 from scipy.stats import t
 
-from leannet.deploy.backends import BACKENDS, Circumstances, Exports, prepare_call, stopwatch_for
+from leannet.deploy.backend_files import Exports
+from leannet.deploy.backends import BACKENDS, Circumstances, prepare_call, stopwatch_for
 from leannet.measure.bench import COPIES, LoadMeter, cpu_limits, summarise, time_in_rounds
 from leannet.models import create_network
 from leannet.training import environment

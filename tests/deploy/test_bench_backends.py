@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from leannet.blocks import DuplicatePlanes
-from leannet.deploy import backends
+from leannet.deploy import backend_files, backends
+from leannet.deploy.backend_files import Exports
 from leannet.deploy.backends import (
     BACKENDS,
     Circumstances,
-    Exports,
     _divided,
     check_backend,
     prepare_call,
@@ -47,8 +47,8 @@ def exports():
 
 
 def needed(backend):
-    if backend == "openvino":
-        pytest.importorskip("openvino", reason="openvino is not installed")
+    if backend in ("openvino", "executorch"):
+        pytest.importorskip(backend, reason=f"{backend} is not installed")
     return backend
 
 
@@ -88,8 +88,8 @@ def test_layout_and_data_type(network, images, exports, how, tolerance):
 
 def test_a_network_is_exported_once_for_a_size(network, images, monkeypatch):
     exported = []
-    real = backends._export
-    monkeypatch.setattr(backends, "_export", lambda *arguments: exported.append(arguments) or real(*arguments))
+    real = backend_files._export
+    monkeypatch.setattr(backend_files, "_export", lambda *arguments: exported.append(arguments) or real(*arguments))
     exports = Exports()
     file = exports.file_of(network, images)
     assert exports.file_of(network, images[:1]) is file
@@ -113,6 +113,10 @@ def test_openvino_is_timed_in_the_form_in_which_it_is_shipped(network, images):
     assert kinds == {"onnx": {"ReduceMax"}, "openvino": {"Max"}}
     assert not any(isinstance(module, DuplicatePlanes) for module in dmp.modules())  # it is left as it is
     assert exports.file_of(network, images) is exports.file_of(network, images, "openvino")
+    as_it_is = Exports(as_they_are=True)
+    assert as_it_is.file_of(dmp, torch.randn(1, 3, 32, 32), "openvino") == exports.file_of(
+        dmp, torch.randn(1, 3, 32, 32)
+    )
 
 
 def test_threads_of_a_session(network, images, exports, monkeypatch):
@@ -154,22 +158,28 @@ def test_unknown_backend():
 @pytest.mark.parametrize(
     ("backend", "missing", "words"),
     [
-        ("openvino", {"openvino"}, "openvino is not installed. python"),
-        ("onnxruntime", {"onnxscript", "onnxruntime"}, "onnxscript and onnxruntime are not installed. python"),
+        ("openvino", ("openvino",), "openvino is not installed. python"),
+        ("onnxruntime", ("onnxscript", "onnxruntime"), "onnxscript and onnxruntime are not installed. python"),
+        ("executorch", ("executorch",), "executorch is not installed. python"),
     ],
 )
 def test_backend_that_is_not_installed(monkeypatch, backend, missing, words):
     monkeypatch.setattr(backends, "find_spec", lambda name: None if name in missing else object())
     said = refused(backend)
     assert words in said
-    assert f"-m pip install {' '.join(sorted(missing, key='onnx onnxscript onnxruntime openvino'.index))}, or" in said
+    assert (
+        f"-m pip install {' '.join(sorted(missing, key='onnx onnxscript onnxruntime openvino executorch'.index))}, or"
+        in said
+    )
     assert said.endswith(f"leave {backend} out of --backends.")
 
 
 def test_what_backends_cannot_do(monkeypatch):
     monkeypatch.setattr(backends, "find_spec", lambda _: object())
     assert "its kernels take float32" in refused("onnxruntime", Circumstances(dtype="bfloat16"))
-    assert "OpenVINO has no CUDA" in refused("openvino", Circumstances(device="cuda"))
+    assert "its kernels take float32" in refused("executorch", Circumstances(dtype="bfloat16"))
+    for backend in ("openvino", "executorch"):
+        assert "it runs here on the CPU only" in refused(backend, Circumstances(device="cuda"))
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     assert "pip install onnxruntime-gpu" in refused("onnxruntime", Circumstances(device="cuda:1"))
 

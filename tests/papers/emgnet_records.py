@@ -78,9 +78,10 @@ def write_record(
     (folder / "environment.json").write_text(json.dumps(environment))
     with_exits = isinstance(correct, tuple)
     exits = dict(zip(EXITS, correct, strict=True)) if with_exits else {}
-    judgement = Judgement("test", correct[2] if with_exits else correct, 10_000, 1.0, exits)
+    judgement = Judgement("test", correct[2] if with_exits else correct, 10_000, 1.0, None, exits)
     macs = MACS.get(network, 1_000_000)
-    results = {"model": network, "epochs": epochs, "test": judgement.record(), "macs": 1 if with_exits else macs}
+    results = {"model": network, "seed": seed, "epochs": epochs, "test": judgement.record()}
+    results |= {"parameters": 1_000_000, "macs": 1 if with_exits else macs, "images_per_second": 100.0}
     if with_exits:
         results["exit_macs"] = {"closed": macs, "open": macs}
     if network == "emgnet56_cifar":

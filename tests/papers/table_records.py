@@ -61,7 +61,12 @@ def write_run(step, correct, images, fingerprint, fields):
     environment = {"machine": {"processor": "Example", "cores": 2, "gpus": []}, "processes": 1, "data": data}
     (step.folder / "environment.json").write_text(json.dumps(environment))
     about = {"model": step.network, "seed": step.seed, "parameters": 2_000_000, "images_per_second": 100.0}
-    results = {**about, "epochs": recipe.epochs, "macs": 1, "test": Judgement("test", correct, 10_000, 1.0).record()}
+    results = {
+        **about,
+        "epochs": recipe.epochs,
+        "macs": 1,
+        "test": Judgement("test", correct, 10_000, 1.0, None).record(),
+    }
     (step.folder / "results.json").write_text(json.dumps(results))
 
 

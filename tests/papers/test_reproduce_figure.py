@@ -132,9 +132,9 @@ def test_page_holds_everything_and_fetches_nothing(written):
     page = Page(text)
     assert page.fetched == []
     assert not {"link", "img", "iframe"} & set(page.tags)
-    assert page.tags.count("script") == 1  # sorts tables; plotly is not needed
+    assert page.tags.count("script") == 2 + 2  # that of the page and plotly; the numbers of accuracy over costs
     assert page.tags.count("svg") == 1
-    assert page.tags.count("tr") == 1 + 16 + 1 + 7
+    assert page.tags.count("tr") == 1 + 16 + 1 + 7 + 1 + 7  # points, networks, records
     assert page.tags.count("caption") == 2
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text

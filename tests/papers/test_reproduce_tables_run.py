@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
 import signal
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 
 from leannet.data import SPLIT_SEED, open_source
 from leannet.papers.tables import load_budget, load_experiment, make_plan, read_evidence, run_trainings
+from leannet.papers.tables.files import tables_page
 from leannet.papers.tables.subset import first_of_each_class, write_subset
 from leannet.papers.tables.training import begin_without_data
 from leannet.training.runs import Stopped
@@ -80,6 +82,15 @@ def test_a_stopped_reproduction_goes_on_and_ends_as_if_it_had_not_been(tmp_path)
     assert (record.recipe.hflip, record.recipe.batch_size, record.recipe.opt) == (0, 20, "adam")
     assert evidence.dataset is None
     assert evidence.top1(NETWORKS[0]).low < evidence.top1(NETWORKS[0]).value
+
+    page = tables_page(evidence, {}, (), "again")
+    for text in ("Ours, on digits, test part: 30", "What is taken for what", "Images on which networks disagree"):
+        assert text in page
+    assert "Not recorded" not in page
+    rows = list(csv.DictReader((stopped.steps[0].folder / "predictions.csv").open(encoding="utf-8")))
+    assert len(rows) == 30
+    assert 100 * sum(row["correct"] == "1" for row in rows) / 30 == pytest.approx(evidence.top1(NETWORKS[0]).value)
+    assert 0 < len(list((stopped.folder / "disagreements").glob("*.png"))) == page.count('class="small"') <= 24
 
     with pytest.raises(UserError, match=r"epochs \(2, now 3\)"):
         run_trainings(plan_of(stopped.folder, dataclasses.replace(BUDGET, epochs=3)), "digits", Silent())

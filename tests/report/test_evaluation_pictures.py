@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from leannet.data import Split
-from leannet.report.evaluation import Predictions
+from leannet.measure import Predictions
 from leannet.report.evaluation.confusion_picture import draw_confusion
 from leannet.report.evaluation.contact_sheet import MARGIN, PICTURE, _cut, _font, draw_wrong_images
 

@@ -1,4 +1,4 @@
-"""What runs a network: PyTorch as it is or compiled, ONNX Runtime, OpenVINO; each as a call on ready inputs."""
+"""What runs a network: PyTorch as it is or compiled, or the runtime of a file; each as a call on ready inputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from leannet.deploy.export import DEFAULT_OPSET
-from leannet.deploy.formats.network_graph import form_for, in_form, module_graph
+from leannet.deploy.backend_files import Exports
 from leannet.measure.bench import CudaStopwatch, HostStopwatch, Stopwatch
 from leannet_runtime import UserError
-from leannet_runtime.formats import FileFormat
 
 __all__ = [
     "BACKENDS",
     "DTYPES",
     "Circumstances",
-    "Exports",
     "check_backend",
     "openvino_config",
     "prepare_call",
@@ -35,7 +32,7 @@ __all__ = [
     "stopwatch_for",
 ]
 
-BACKENDS = ("eager", "compile", "onnxruntime", "openvino")
+BACKENDS = ("eager", "compile", "onnxruntime", "openvino", "executorch")
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -73,27 +70,6 @@ class Circumstances:
         return tuple(torch.device(name) for name in self.device.split(","))
 
 
-@dataclass
-class Exports:
-    """Networks in ONNX, exported once for each shape of an image; the batch size is left open."""
-
-    files: dict[tuple[Any, ...], tuple[nn.Module, bytes]] = field(default_factory=dict)
-
-    def file_of(self, model: nn.Module, images: Tensor, file_format: FileFormat = "onnx") -> bytes:
-        """Return the content of the file.
-
-        Args:
-            model: On the CPU, float32, in evaluation mode.
-            images: ``(N, C, H, W)``.
-            file_format: Whose form the network takes, see `leannet.deploy.formats.network_graph.form_for`.
-        """
-        shape = tuple(images.shape[1:])
-        key = id(model), shape, form_for(file_format, model)
-        if key not in self.files:
-            self.files[key] = model, _export(in_form(model, file_format), shape)  # holding it keeps its id
-        return self.files[key][1]
-
-
 def check_backend(backend: str, how: Circumstances) -> None:
     """Refuse a backend that cannot run here.
 
@@ -107,21 +83,25 @@ def check_backend(backend: str, how: Circumstances) -> None:
         why = "only eager PyTorch, without a CUDA graph, divides a batch"
         raise UserError(f"{what} on {how.device}", why, "Name one device, or leave the rest away")
     leave = f"leave {backend} out of --backends"
-    needed = {"onnxruntime": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
+    needed = {
+        "onnxruntime": ("onnx", "onnxscript", "onnxruntime"),
+        "openvino": ("onnx", "onnxscript", "openvino"),
+        "executorch": ("executorch",),
+    }
     missing = [package for package in needed.get(backend, ()) if find_spec(package) is None]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         remedy = f"{python} -m pip install {' '.join(missing)}, or {leave}"
         raise UserError(what, f"{' and '.join(missing)} {verb} not installed", remedy)
-    if how.on_gpu and backend == "openvino":
-        raise UserError(f"{what} on {how.device}", "OpenVINO has no CUDA", f"Pass --device cpu, or {leave}")
+    if how.on_gpu and backend in ("openvino", "executorch"):
+        raise UserError(f"{what} on {how.device}", "it runs here on the CPU only", f"Pass --device cpu, or {leave}")
     if how.on_gpu and backend == "onnxruntime":
         import onnxruntime
 
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             remedy = f"{python} -m pip install onnxruntime-gpu in place of onnxruntime, or {leave}"
             raise UserError(f"{what} on {how.device}", "the onnxruntime installed has no CUDA", remedy)
-    if backend == "onnxruntime" and how.dtype != "float32":
+    if backend in ("onnxruntime", "executorch") and how.dtype != "float32":
         raise UserError(f"{what} in {how.dtype}", "its kernels take float32", f"Pass --dtype float32, or {leave}")
     if backend == "compile" and not how.on_gpu:
         compilers = [os.environ.get("CXX", ""), "g++", "clang++", "cl"]
@@ -156,6 +136,8 @@ def prepare_call(backend: str, model: nn.Module, images: Tensor, how: Circumstan
         return _onnx_runtime(exports.file_of(model, images), images, how)
     if backend == "openvino":
         return _openvino(exports.file_of(model, images, "openvino"), images, how)
+    if backend == "executorch":
+        return _executorch(exports.file_of(model, images, "executorch"), images, how)
     place: dict[str, Any] = {"device": how.devices[0], "dtype": DTYPES[how.dtype]}
     place["memory_format"] = torch.channels_last if how.channels_last else torch.contiguous_format
     own, ready = copy.deepcopy(model).to(**place), images.to(**place)
@@ -264,11 +246,8 @@ def _openvino(file: bytes, images: Tensor, how: Circumstances) -> Call:
     return lambda: _read(request.infer([ready], share_inputs=True)[compiled.output(0)])
 
 
-def _export(model: nn.Module, shape: tuple[int, ...]) -> bytes:
-    """Make the graph that `leannet export` makes, without probabilities."""
-    try:
-        graph = module_graph(model, (torch.zeros(2, *shape),), DEFAULT_OPSET, ["image"], ["logits"], "the network")
-    except UserError as error:  # its remedy is one for exports
-        raise RuntimeError(f"{error.what}: {error.why}") from error
-    content: bytes = graph.SerializeToString()
-    return content
+def _executorch(file: bytes, images: Tensor, how: Circumstances) -> Call:
+    from leannet.deploy.formats.executorch_file import program_runner  # needs its package
+
+    run, ready = program_runner(file, how.threads), np.ascontiguousarray(images.numpy())
+    return lambda: _read(run(ready)[0])

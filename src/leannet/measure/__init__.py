@@ -7,12 +7,15 @@ from leannet.measure.intervals import Interval, mean_interval, newcombe_interval
 from leannet.measure.latency import Latency, measure_latency
 from leannet.measure.macs import MACS_RULE, MacsCount, count_macs, count_parameters
 from leannet.measure.memory import peak_activation_bytes
+from leannet.measure.predictions import PREDICTION_COLUMNS, PREDICTIONS, Predictions
 from leannet.measure.profile import LayerProfile, NetworkProfile, profile_network
 from leannet.measure.svg import svg_style, svg_text
 
 __all__ = [
     "CALIBRATION_BINS",
     "MACS_RULE",
+    "PREDICTIONS",
+    "PREDICTION_COLUMNS",
     "Accuracy",
     "ClassAccuracy",
     "Difference",
@@ -21,6 +24,7 @@ __all__ = [
     "LayerProfile",
     "MacsCount",
     "NetworkProfile",
+    "Predictions",
     "count_macs",
     "count_parameters",
     "evaluation_mode",

@@ -12,8 +12,7 @@ from typing import Protocol
 import torch
 from accelerate import Accelerator
 
-from leannet.measure import count_macs, count_parameters
-from leannet.report.evaluation.predictions import COLUMNS, Predictions
+from leannet.measure import Predictions, count_macs, count_parameters
 from leannet.training import (
     EpochRecord,
     PreparedData,
@@ -27,11 +26,11 @@ from leannet.training import (
 )
 from leannet.training.runs import Stopped, StopSignals
 from leannet_runtime import UserError
-from leannet_runtime.files import make_folder, write_csv, write_json, write_text
+from leannet_runtime.files import make_folder, write_json, write_text
 
 __all__ = ["RunObserver", "RunRecord", "finished_runs", "read_record", "train_run"]
 
-RECORD, PREDICTIONS = "record.json", "predictions.csv"
+RECORD = "record.json"
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def train_run(
     )
     save_model_folder(model, folder, data.source.class_names, data.preprocessing)
     answers = Predictions.from_logits(logits, batches.labels, batches.pixels.split.identifiers())
-    write_csv(folder / PREDICTIONS, COLUMNS, answers.rows(data.source.class_names))
+    answers.write(folder, data.source.class_names)
     write_json(folder / "environment.json", environment())
     write_json(folder / RECORD, asdict(record))
     return record

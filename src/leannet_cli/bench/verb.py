@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["bench"]
 
 EXIT_FAILURE = 1
-BACKENDS = "eager,compile,onnxruntime,openvino"
+BACKENDS = "eager,compile,onnxruntime,openvino,executorch"
 
 
 def bench(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import to_edge_transform_and_lower
+from executorch.extension.pybindings.portable_lib import _threadpool_get_thread_count, _unsafe_reset_threadpool
 from executorch.runtime import Runtime
 from numpy.typing import NDArray
 
@@ -83,8 +84,17 @@ def compile_program(
     return content
 
 
-def program_runner(content: bytes) -> Callable[[NDArray[Any]], tuple[NDArray[np.float32], ...]]:
-    """Load a compiled program, and return what runs it on images, on all cores."""
+def program_runner(
+    content: bytes, threads: int | None = None
+) -> Callable[[NDArray[Any]], tuple[NDArray[np.float32], ...]]:
+    """Load a compiled program, and return what runs it on images.
+
+    Args:
+        content: Of the file.
+        threads: Of the pool that all programs of the process share; as it is (at first all cores) if not given.
+    """
+    if threads not in (None, _threadpool_get_thread_count()):
+        _unsafe_reset_threadpool(threads)  # unsafe only while a program runs
     program = Runtime.get().load_program(content)
     # The method reads the bytes of the program without keeping them, so `run` holds both.
     kept = program.load_method("forward"), program

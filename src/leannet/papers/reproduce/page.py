@@ -16,13 +16,18 @@ from leannet.papers.reproduce.reproduction import Reproduction
 from leannet.papers.reproduce.rule import RULE
 from leannet.papers.reproduce.verdicts import Verdict
 from leannet.papers.reproduce.words import HEADINGS, claim_text, comparison_text, plotted_text, row_cells
+from leannet.report.html.runs import read_run, together
+from leannet.report.html.write import sections_html
 
-__all__ = ["CAPTION", "html_list", "html_table", "reproduction_page", "write_page"]
+__all__ = ["CAPTION", "OURS", "html_list", "html_table", "reproduction_page", "write_page"]
 
 CAPTION = (
     "MACs of a network with gates are their mean on the test images. Those of an ensemble are those of the last exit: "
     "all heads are run."
 )
+
+OURS = "Ours, on "
+"""With which the headings of what ours came to begin."""
 
 _RECORD_HEADINGS = ("network", "seed", "trained", "tested on", "machine", "torch", "leannet", "commit", "folder")
 
@@ -41,13 +46,16 @@ def write_page(reproduction: Reproduction, picture: str, command: str) -> str:
     drawing = reproduction.drawing
     title = f"{drawing.paper}, figure {drawing.number}, reproduced on {drawing.dataset_title}"
     rows = [row_cells(row, drawing.names[row.network]) for row in reproduction.rows]
+    ours = together(reproduction.records_folder, [read_run(record.folder) for record in reproduction.records])
     svg = inline_svg(picture, escape(f"{title}: accuracy over MACs, also in the table below"))
     return reproduction_page(
         title,
         drawing.paper,
         f"Ours: {reproduction.budget}. Published points: {reproduction.reading_error}.",
         f"<figure>{svg}</figure><h2>Published and ours</h2>"
-        + html_table("Published points and ours", HEADINGS, rows, CAPTION),
+        + html_table("Published points and ours", HEADINGS, rows, CAPTION)
+        + sections_html(ours, OURS)
+        + '<p class="soft">Of networks with exits this part tells of the last one.</p>',
         reproduction.verdicts,
         command,
         reproduction.records,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from leannet.measure import Interval, count_macs, count_parameters, mean_interval
 from leannet.measure.bench import summarise
 from leannet.models import create_network, default_img_size
+from leannet.papers.reproduce.drawings import dataset_title
 from leannet.papers.reproduce.records import TrainingRecord, read_record
 from leannet.papers.tables.budget import Budget
 from leannet.papers.tables.experiment import Experiment, Timing
@@ -30,6 +32,9 @@ SETTLED_BY_DATA = ("img_size", "crop_pct", "hflip")
 class Evidence:
     """Everything that tables and verdicts are made from."""
 
+    folder: Path
+    """In which the records lie."""
+
     experiment: Experiment
     budget: Budget
     dataset: str | None
@@ -46,6 +51,11 @@ class Evidence:
 
     times: dict[tuple[str, str], GroupTimes]
     """By the name of the timing and the device."""
+
+    @property
+    def data_title(self) -> str:
+        """What a reader knows the data by."""
+        return dataset_title(self.dataset) if self.dataset else self.data
 
     def top1(self, network: str) -> Interval | None:
         """Return the mean accuracy of a network over its seeds, in percent; None without a record."""
@@ -100,6 +110,7 @@ def read_evidence(plan: Plan) -> Evidence:
     }
     trained = {} if state is None or state["fingerprint"] is None else state
     return Evidence(
+        folder=plan.folder,
         experiment=plan.experiment,
         budget=plan.budget,
         dataset=trained.get("dataset"),

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from leannet.measure import bench
-from leannet.page import figure_html, style_of
 from leannet.papers.reproduce.files import claim_record
-from leannet.papers.reproduce.page import html_list, html_table, reproduction_page
+from leannet.papers.reproduce.page import OURS, html_list, html_table, reproduction_page
 from leannet.papers.reproduce.rule import RULE
 from leannet.papers.reproduce.verdicts import Verdict
 from leannet.papers.tables.evidence import DEVICES, Evidence
 from leannet.papers.tables.rows import TableRow
 from leannet.papers.tables.words import cells, headings, notes, trained_text
 from leannet.report.html import REPORT
-from leannet.report.html.cost_plots import cost_figures
-from leannet.report.html.curve_plots import curve_figures
 from leannet.report.html.records import NetworkRecord, Timing
-from leannet.report.html.runs import read_run
+from leannet.report.html.runs import read_run, together
+from leannet.report.html.write import sections_html
 from leannet.training import environment
 from leannet_runtime.files import make_folder, write_csv, write_json, write_text
 
@@ -115,7 +113,7 @@ def tables_page(
         f"{paper}, reproduced",
         paper,
         f"Ours: {trained_text(evidence)}.",
-        "\n".join([*parts, *_plots(evidence)]),
+        "\n".join([*parts, _ours(evidence)]),
         verdicts,
         command,
         [record for found in evidence.records.values() for record in found],
@@ -127,38 +125,34 @@ def _section(evidence: Evidence, table: str, rows: Sequence[TableRow]) -> str:
     return f"<h2>{escape(table)}</h2>{body}{html_list(notes(evidence, rows))}"
 
 
-def _plots(evidence: Evidence) -> Iterator[str]:
-    """Yield accuracy against what it costs, and the learning curves, of ours."""
-    runs = {name: [read_run(record.folder) for record in found] for name, found in evidence.records.items()}
+def _ours(evidence: Evidence) -> str:
+    """Return what ours came to, as a report has it: costs, curves, classes, mistakes."""
+    records = [record for found in evidence.records.values() for record in found]
     timed = {
         key: {each.network: each for each in bench.summarise(group.rounds, 1, None)}
         for key, group in evidence.times.items()
     }
-    networks = [_network(evidence, name, of_seeds[0].networks[0], timed) for name, of_seeds in runs.items()]
-    networks.sort(key=lambda network: -network.top1.value if network.top1 else 0.0)
-    styles = {network.name: style_of(number) for number, network in enumerate(networks)}
-    curves = [curve for of_seeds in runs.values() for run in of_seeds for curve in run.curves]
-    for title, figures in (
-        ("What accuracy costs, ours", cost_figures(networks, styles, "ours")),
-        ("Learning curves, ours", curve_figures(curves, styles, "ours")),
-    ):
-        if figures:
-            yield f'<h2>{title}</h2><div class="plots">{"".join(map(figure_html, figures))}</div>'
+    runs = []
+    for run in together(evidence.folder, [read_run(record.folder) for record in records]):
+        assert run.judged is not None
+        judged = dataclasses.replace(run.judged, data=evidence.data_title)
+        networks = tuple(_timed(evidence, network, timed) for network in run.networks)
+        runs.append(dataclasses.replace(run, judged=judged, networks=networks))
+    return sections_html(runs, OURS)
 
 
-def _network(
-    evidence: Evidence, name: str, first: NetworkRecord, timed: Mapping[tuple[str, str], Mapping[str, bench.Timing]]
+def _timed(
+    evidence: Evidence, network: NetworkRecord, timed: Mapping[tuple[str, str], Mapping[str, bench.Timing]]
 ) -> NetworkRecord:
-    """Return a network with all its seeds, and with the times that were taken of it."""
+    """Return a network with the times that were taken of it."""
     timings = []
     for timing in evidence.experiment.timings:
         for device in DEVICES:
-            found = timed.get((timing.name, device), {}).get(name)
+            found = timed.get((timing.name, device), {}).get(network.name)
             if found is None:
                 continue
             circumstances = evidence.times[timing.name, device].circumstances
             size = "each network at its own size" if timing.img_size is None else f"{timing.img_size} px"
             median = found.median_ms
             timings.append(Timing(f"{circumstances}, {size}", median, median.value, found.p90_ms))
-    seeds = tuple(record.seed for record in evidence.records[name])
-    return dataclasses.replace(first, name=name, top1=evidence.top1(name), seeds=seeds, timings=tuple(timings))
+    return dataclasses.replace(network, timings=tuple(timings))

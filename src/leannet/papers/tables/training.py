@@ -14,6 +14,7 @@ from leannet.data import SPLIT_SEED, Source, open_source
 from leannet.papers.tables.experiment import dataset_of
 from leannet.papers.tables.plan import Plan, Step
 from leannet.papers.tables.subset import write_subset
+from leannet.report.html import keep_disagreements
 from leannet.training import settle_recipe
 from leannet.training.checkpoints import find_checkpoint
 from leannet.training.runs import RunObserver, RunSettings, train
@@ -55,6 +56,8 @@ def run_trainings(
 ) -> None:
     """Run the trainings of a plan that have no record yet; a stopped one goes on where its checkpoint is.
 
+    At the end small copies of images on which the networks disagree are kept.
+
     Args:
         plan: What is trained, and where the records lie.
         data: See `leannet.data.open_source`.
@@ -93,6 +96,9 @@ def run_trainings(
         begun = (step.folder / "args.yaml").is_file()
         with observer.training(number, len(plan.wanted), step) as told:
             train(settings, step.folder, told, resume=find_checkpoint(step.folder) if begun else None)
+    judged = source if opened.spec == data else open_source(opened.spec, seed=SPLIT_SEED, workers=workers)
+    first = {step.network: step.folder for step in reversed(plan.steps) if step.finished}
+    keep_disagreements(plan.folder, judged.splits["test"], judged.class_names, list(first.values()))
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:

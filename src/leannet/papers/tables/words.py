@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from leannet.measure import MACS_RULE, Interval
 from leannet.papers.reproduce.drawings import dataset_title
+from leannet.papers.reproduce.records import seeds_text
 from leannet.papers.tables.evidence import Evidence
 from leannet.papers.tables.rows import TableRow
 
@@ -41,11 +42,9 @@ def trained_text(evidence: Evidence) -> str:
     if not records:
         return f"nothing trained yet (budget {evidence.budget.name})"
     budgets = " or ".join(dict.fromkeys(record.budget for record in records))
-    seeds = ", ".join(map(str, sorted({record.seed for record in records})))
-    data = dataset_title(evidence.dataset) if evidence.dataset else evidence.data
-    return (
-        f"{data}, {budgets}, seeds {seeds}, tested on {records[0].test_images:,} images (budget {evidence.budget.name})"
-    )
+    seeds = seeds_text(sorted({record.seed for record in records}))
+    tested = f"tested on {records[0].test_images:,} images (budget {evidence.budget.name})"
+    return f"{evidence.data_title}, {budgets}, {seeds}, {tested}"
 
 
 def notes(evidence: Evidence, rows: Sequence[TableRow]) -> tuple[str, ...]:
@@ -54,9 +53,9 @@ def notes(evidence: Evidence, rows: Sequence[TableRow]) -> tuple[str, ...]:
     methods = dict.fromkeys(row.top1.method for row in rows if row.top1)
     found += [f"Interval of accuracy: {method}." for method in methods]
     if any(row.top1 for row in rows) and not any(row.same_data for row in rows):
-        data = dataset_title(evidence.dataset) if evidence.dataset else evidence.data
         found.append(
-            f"Ours were trained on {data}, and the paper's on other data: their order may be compared, not the numbers."
+            f"Ours were trained on {evidence.data_title}, and the paper's on other data: their order may be compared, "
+            "not the numbers."
         )
     if rows[0].table in evidence.experiment.quoted:
         found.append("The paper quotes these accuracies from others; they are not run.")

@@ -69,20 +69,20 @@ def make_networks(request: BenchRequest, img_size: int | None) -> dict[str, Benc
     return networks
 
 
-def check_answer(network: BenchNetwork, images: Tensor, call: Callable[[], Any], how: Circumstances) -> None:
+def check_answer(call: Callable[[], Any], model: nn.Module, images: Tensor, how: Circumstances) -> None:
     """Make sure that a backend answers like PyTorch on the CPU in float32: a fast wrong answer is worth nothing.
 
     Args:
-        network: The network.
-        images: What the call gets.
         call: From `leannet.deploy.backends.prepare_call`.
+        model: From which it was prepared.
+        images: What the call gets.
         how: What it was prepared for; halved precision and the tensor cores of GPUs may differ more.
 
     Raises:
         ValueError: The logits differ by more than the tolerance, relative to the largest one.
     """
     with torch.inference_mode():
-        expected = network.model(images).numpy()
+        expected = model(images).numpy()
         found = call()
     if isinstance(found, Tensor):
         found = found.float().cpu().numpy()

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import torch
 
-from leannet.deploy.backends import Circumstances, Exports, prepare_call, stopwatch_for
+from leannet.deploy.backend_files import Exports
+from leannet.deploy.backends import Circumstances, prepare_call, stopwatch_for
 from leannet.measure.bench import (
     COPIES,
     COPIES_BYTES,
@@ -167,7 +168,7 @@ def _calls(
         try:
             several = [prepare_call(setting.backend, network.model, images, how, exports) for _ in range(copies)]
             for call in several:
-                check_answer(network, images, call, how)
+                check_answer(call, network.model, images, how)
         except Exception as error:  # exporters and compilers raise whatever they like
             failure = Failure(label, setting.backend, _first_line(error))
             failures.append(failure)

@@ -1,6 +1,5 @@
 """A saved network judged on a labelled split, alone or beside another one."""
 
-from leannet.report.evaluation.predictions import Predictions
 from leannet.report.evaluation.request import Evaluation
 from leannet.report.evaluation.result import Comparison, EvaluationResult
 from leannet.report.evaluation.run import EvaluationObserver, run_evaluation
@@ -10,6 +9,5 @@ __all__ = [
     "Evaluation",
     "EvaluationObserver",
     "EvaluationResult",
-    "Predictions",
     "run_evaluation",
 ]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from leannet.data import Split
-from leannet.report.evaluation.predictions import Predictions
+from leannet.measure import Predictions
 
 __all__ = ["SHEET_IMAGES", "draw_wrong_images"]
 

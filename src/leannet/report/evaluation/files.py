@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
+from leannet.measure import PREDICTION_COLUMNS, PREDICTIONS
 from leannet.report.evaluation.confusion_picture import draw_confusion
 from leannet.report.evaluation.contact_sheet import SHEET_IMAGES, draw_wrong_images
-from leannet.report.evaluation.predictions import COLUMNS
 from leannet.report.evaluation.request import Evaluation
 from leannet.report.evaluation.result import EvaluationResult
 from leannet.training import environment
@@ -26,7 +26,7 @@ ARGUMENTS, RESULTS = "args.yaml", "results.json"
 FILES = (
     ARGUMENTS,
     "environment.json",
-    "predictions.csv",
+    PREDICTIONS,
     "per_class.csv",
     "confusion_matrix.csv",
     "confusion_matrix.svg",
@@ -117,7 +117,7 @@ def write_evaluation(result: EvaluationResult, evaluation: Evaluation, folder: P
 def _write_predictions(result: EvaluationResult, folder: Path) -> None:
     """Write the answer to each image, and the wrong ones once more, the most confident first."""
     names, answers, second = result.class_names, result.predictions, result.comparison
-    columns: tuple[str, ...] = COLUMNS
+    columns: tuple[str, ...] = PREDICTION_COLUMNS
     rows: list[tuple[Any, ...]] = list(answers.rows(names))
     write_csv(folder / "confidently_wrong.csv", columns[:-1], (rows[i][:-1] for i in answers.confidently_wrong()))
     if second is not None:
@@ -128,7 +128,7 @@ def _write_predictions(result: EvaluationResult, folder: Path) -> None:
             for i in range(len(theirs))
         )
         rows = [(*row, *other) for row, other in zip(rows, others, strict=True)]
-    write_csv(folder / "predictions.csv", columns, rows)
+    write_csv(folder / PREDICTIONS, columns, rows)
 
 
 def _percent(value: float | None) -> str:

@@ -7,8 +7,7 @@ from typing import Any
 
 from leannet.data import Source, Split
 from leannet.early_exit import ExitSummary
-from leannet.measure import Accuracy, Difference
-from leannet.report.evaluation.predictions import Predictions
+from leannet.measure import Accuracy, Difference, Predictions
 from leannet.training import SavedNetwork
 
 __all__ = ["UNITS", "Comparison", "EvaluationResult", "figures_of"]

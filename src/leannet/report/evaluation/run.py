@@ -21,10 +21,9 @@ from leannet.early_exit import (
     read_policy,
     summarise_exits,
 )
-from leannet.measure import measure_accuracy, measure_difference
+from leannet.measure import Predictions, measure_accuracy, measure_difference
 from leannet.models import has_exits
 from leannet.report.evaluation.files import evaluation_folder, write_evaluation
-from leannet.report.evaluation.predictions import Predictions
 from leannet.report.evaluation.request import Evaluation
 from leannet.report.evaluation.result import Comparison, EvaluationResult
 from leannet.training import SavedNetwork, evaluate, load_saved_network, make_accelerator

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from leannet.data import Split
+from leannet.measure import PREDICTIONS
 from leannet.report.html.reading import read_answers, read_json
 from leannet.report.html.records import Picture
 from leannet_runtime.files import make_folder, write_file, write_json
@@ -59,7 +60,7 @@ def keep_disagreements(folder: Path, split: Split, class_names: Sequence[str], n
     Raises:
         UserError: A file cannot be written.
     """
-    read = [read_answers(place / "predictions.csv", place.name, None, class_names) for place in networks]
+    read = [read_answers(place / PREDICTIONS, place.name, None, class_names) for place in networks]
     images = tuple(split.identifiers())
     answers = [each.predicted for each in read if each is not None and each.images == images]
     keep_pictures(folder, split, choose_disagreements(split.labels, answers))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from leannet.measure import Interval
+from leannet.measure import PREDICTIONS, Interval, mean_interval
 from leannet.report.html.pictures import read_pictures
 from leannet.report.html.reading import provenance, read_answers, read_arguments, read_json, read_table
 from leannet.report.html.records import Curve, Judged, NetworkRecord, RunRecords, TimedRow, Timing
 from leannet_runtime import UserError
 
-__all__ = ["read_run"]
+__all__ = ["read_run", "together"]
 
 
 def read_run(folder: Path) -> RunRecords:
@@ -40,6 +43,53 @@ def read_run(folder: Path) -> RunRecords:
     raise UserError(f"cannot report {folder}", "its args.yaml is of no verb that is known here", "Leave it out")
 
 
+def together(folder: Path, runs: Sequence[RunRecords]) -> list[RunRecords]:
+    """Put trainings together as a comparison is, by network over its seeds: one for all that share their test images.
+
+    Args:
+        folder: In which they lie, with small copies of images on which they disagree.
+        runs: Of ``leannet train``; of a network all with different seeds.
+    """
+    groups: dict[Judged | None, dict[str, list[RunRecords]]] = {}
+    for run in runs:
+        groups.setdefault(run.judged, {}).setdefault(run.networks[0].name, []).append(run)
+    return [_together(folder, judged, list(group.values())) for judged, group in groups.items()]
+
+
+def _together(folder: Path, judged: Judged | None, networks: Sequence[Sequence[RunRecords]]) -> RunRecords:
+    runs = [run for of_seeds in networks for run in of_seeds]
+    without = [run.networks[0].name for run in runs if not run.answers]
+    return RunRecords(
+        folder=folder,
+        verb="train",
+        provenance=(),
+        judged=judged,
+        fingerprint=runs[0].fingerprint,
+        networks=tuple(_over_seeds(folder, of_seeds) for of_seeds in networks),
+        curves=tuple(curve for run in runs for curve in run.curves),
+        answers=tuple(answers for run in runs for answers in run.answers),
+        pictures=read_pictures(folder),
+        missing=(_no_answers(without),) if without else (),
+    )
+
+
+def _over_seeds(folder: Path, runs: Sequence[RunRecords]) -> NetworkRecord:
+    networks = [run.networks[0] for run in runs]
+    found = [network.top1.value for network in networks if network.top1]
+    rates = [network.images_per_second for network in networks if network.images_per_second is not None]
+    return replace(
+        networks[0],
+        run=folder,
+        top1=mean_interval(found, judged.images) if (judged := runs[0].judged) and found else None,
+        seeds=tuple(seed for network in networks for seed in network.seeds),
+        images_per_second=statistics.fmean(rates) if rates else None,
+    )
+
+
+def _no_answers(networks: Iterable[str]) -> str:
+    return f"no answers to single images of {', '.join(dict.fromkeys(networks))}"
+
+
 def _comparison(folder: Path, arguments: dict[str, Any], results: dict[str, Any]) -> RunRecords:
     data = results["data"]
     judged = Judged(data["name"], data["judged_on"], data["images"][data["judged_on"]], tuple(data["classes"]))
@@ -65,12 +115,12 @@ def _comparison(folder: Path, arguments: dict[str, Any], results: dict[str, Any]
         for seed in row["seeds"]:
             place = folder / "networks" / name.replace("/", "_") / f"seed-{seed}"
             curves.append(_curve(name, seed, read_table(place / "epochs.csv"), "loss"))
-            found = read_answers(place / "predictions.csv", name, seed, judged.classes)
+            found = read_answers(place / PREDICTIONS, name, seed, judged.classes)
             if found is None:
                 without.append(name)
             else:
                 answers.append(found)
-    missing = [f"no answers to single images of {', '.join(dict.fromkeys(without))}"] if without else []
+    missing = [_no_answers(without)] if without else []
     if any(not network.timings for network in networks):
         missing.append("no latency of some networks")
     return RunRecords(
@@ -105,6 +155,8 @@ def _training(folder: Path, arguments: dict[str, Any], results: dict[str, Any]) 
         images_per_second=results["images_per_second"],
     )
     curve = _curve(name, seed, read_table(folder / "results.csv"), "train_loss")
+    answers = read_answers(folder / PREDICTIONS, name, seed, judged.classes) if judged else None
+    missing = "no latency" if answers else "no latency, and no answers to single images"
     return RunRecords(
         folder=folder,
         verb="train",
@@ -113,7 +165,8 @@ def _training(folder: Path, arguments: dict[str, Any], results: dict[str, Any]) 
         fingerprint=data.get("fingerprint"),
         networks=(network,),
         curves=(curve,) if curve.epochs else (),
-        missing=("no latency, and no answers to single images: a training does not record them",),
+        answers=(answers,) if answers else (),
+        missing=(missing,),
     )
 
 
@@ -127,7 +180,7 @@ def _evaluation(folder: Path, arguments: dict[str, Any], results: dict[str, Any]
     for model, figures, prefix in found:
         name, top1 = model["folder"], {key: value for key, value in figures["top1"].items() if key != "unit"}
         networks.append(NetworkRecord(name, folder, Interval(**top1), None, None))
-        answers.append(read_answers(folder / "predictions.csv", name, None, judged.classes, prefix))
+        answers.append(read_answers(folder / PREDICTIONS, name, None, judged.classes, prefix))
     sheet = folder / "confidently_wrong.png"
     return RunRecords(
         folder=folder,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
@@ -15,7 +16,7 @@ from leannet.report.html.runs import read_run
 from leannet.report.html.sections import Section, sections, styles_of_bench
 from leannet_runtime.files import make_folder, write_text
 
-__all__ = ["REPORT", "report_html", "write_report"]
+__all__ = ["REPORT", "report_html", "sections_html", "write_report"]
 
 REPORT = "report.html"
 
@@ -48,22 +49,35 @@ def report_html(runs: Sequence[RunRecords], command: str) -> str:
     Returns:
         HTML, the same for the same arguments.
     """
-    parts = sections(runs)
     timed = [run for run in runs if run.timed]
     title = f"Report: {', '.join(dict.fromkeys(run.folder.resolve().name for run in runs))}"
     template = page_templates(__package__).get_template("report.html")
     body = template.render(
         title=title,
         runs=runs,
-        sections=parts,
-        captions=[_caption(part) for part in parts],
+        **_told(runs),
         benches=[
             (run, time_figures(run.timed, styles_of_bench(run), f"bench{n}")) for n, run in enumerate(timed, start=1)
         ],
         command=command,
-        figure_html=figure_html,
     )
     return page_html(title, Markup(body))
+
+
+def sections_html(runs: Sequence[RunRecords], heading: str = "") -> str:
+    """Return, in HTML, what a page says of networks: tables and plots of accuracy, costs, classes and mistakes.
+
+    Args:
+        runs: What it tells.
+        heading: With which each heading begins, before it names what was judged on.
+    """
+    return page_templates(__package__).get_template("sections.html").render(**_told(runs, heading))
+
+
+def _told(runs: Sequence[RunRecords], heading: str = "") -> dict[str, Any]:
+    parts = sections(runs)
+    captions = [_caption(part) for part in parts]
+    return {"sections": parts, "captions": captions, "heading": heading, "figure_html": figure_html}
 
 
 def _caption(section: Section) -> str:

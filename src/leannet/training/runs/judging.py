@@ -13,7 +13,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from leannet.data import EvalBatches
-from leannet.measure import wilson_interval
+from leannet.measure import Predictions, wilson_interval
 from leannet.models import ExitLogits, GateMeter, count_exit_macs, has_exits
 from leannet.training.evaluation import evaluate
 
@@ -29,6 +29,9 @@ class Judgement:
     total: int
     loss: float
     """Mean cross-entropy."""
+
+    answers: Predictions
+    """To each image, of the last exit."""
 
     exits: dict[str, int] = field(default_factory=dict)
     """Correct answers of each exit, "exit1" and so on, and of the mean of their probabilities, "ensemble"."""
@@ -55,7 +58,7 @@ class Judgement:
 
     def record(self) -> dict[str, Any]:
         """Return what stands in ``results.json``."""
-        record = {name: value for name, value in asdict(self).items() if name not in ("exits", "gates")}
+        record: dict[str, Any] = {"part": self.part, "correct": self.correct, "total": self.total, "loss": self.loss}
         record["top1"] = asdict(wilson_interval(self.correct, self.total))
         if self.exits:
             record["exits"] = {name: asdict(wilson_interval(right, self.total)) for name, right in self.exits.items()}
@@ -71,22 +74,24 @@ def chosen_by(validation: Judgement | None) -> str:
     return f"{'mean accuracy of the exits' if validation.exits else 'accuracy'} on the validation part"
 
 
-def judge(part: str, logits: Tensor, labels: Tensor) -> Judgement:
+def judge(part: str, logits: Tensor, labels: Tensor, images: list[str]) -> Judgement:
     """Judge answers.
 
     Args:
         part: Which part of the data.
         logits: Shape ``(N, num_classes)``, or of all exits ``(N, exits, num_classes)``.
         labels: int64 of shape ``(N,)``.
+        images: What they are called.
     """
     exits = {}
     if logits.ndim == 3:
-        answers = {f"exit{index + 1}": logits[:, index] for index in range(logits.shape[1])}
-        answers["ensemble"] = logits.double().softmax(dim=2).mean(dim=1)
-        exits = {name: _count(answer, labels) for name, answer in answers.items()}
+        each = {f"exit{index + 1}": logits[:, index] for index in range(logits.shape[1])}
+        each["ensemble"] = logits.double().softmax(dim=2).mean(dim=1)
+        exits = {name: _count(answer, labels) for name, answer in each.items()}
         logits = logits[:, -1]
     loss = float(F.cross_entropy(logits.to(torch.float64), labels))
-    return Judgement(part, _count(logits, labels), len(labels), loss, exits)
+    answers = Predictions.from_logits(logits, labels, images)
+    return Judgement(part, _count(logits, labels), len(labels), loss, answers, exits)
 
 
 def _count(answers: Tensor, labels: Tensor) -> int:
@@ -112,7 +117,7 @@ def judge_network(
     model = ExitLogits(network) if has_exits(network) else network
     with GateMeter(network) as meter:
         logits = evaluate(model, batches, accelerator.device, accelerator=accelerator, on_batch=on_batch)
-    judgement = judge(part, logits, batches.labels)
+    judgement = judge(part, logits, batches.labels, batches.pixels.split.identifiers())
     counts = [meter.counts()]
     if accelerator.num_processes > 1:
         counts = gather_object(counts)

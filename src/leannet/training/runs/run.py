@@ -61,7 +61,7 @@ def train(settings: RunSettings, folder: Path, observer: RunObserver, *, resume:
     Args:
         settings: What to do.
         folder: The run folder: ``args.yaml``, ``environment.json``, ``splits.json``, ``results.csv``, ``results.json``,
-            and the model folders ``best`` and ``last``, the latter with everything to go on from.
+            ``predictions.csv`` of the test part, and ``best`` and ``last``, the latter with all to go on from.
         observer: Told of every step.
         resume: Checkpoint to go on from.
 
@@ -293,6 +293,8 @@ class _Run:
             "notes": [*self.data.notes, *self.notes],
         }
         if self.first:
+            for judgement in [*judged.values()][-1:]:
+                judgement.answers.write(self.folder, self.data.source.class_names)
             write_json(self.folder / RESULTS, results)
         self.accelerator.wait_for_everyone()
         return results

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["COLUMNS", "Predictions"]
+from leannet_runtime.files import write_csv
 
-COLUMNS = ("image", "label", "predicted", "probability", "label_probability", "correct")
-"""Of ``predictions.csv``."""
+__all__ = ["PREDICTIONS", "PREDICTION_COLUMNS", "Predictions"]
+
+PREDICTIONS = "predictions.csv"
+PREDICTION_COLUMNS = ("image", "label", "predicted", "probability", "label_probability", "correct")
+"""Of that file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +62,7 @@ class Predictions:
         return right
 
     def rows(self, class_names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of ``predictions.csv``, see `COLUMNS`."""
+        """Yield the rows of ``predictions.csv``, see `PREDICTION_COLUMNS`."""
         for i, identifier in enumerate(self.identifiers):
             yield (
                 identifier,
@@ -68,6 +72,14 @@ class Predictions:
                 f"{self.label_probability[i]:.6g}",
                 int(self.correct[i]),
             )
+
+    def write(self, folder: Path, class_names: Sequence[str]) -> None:
+        """Write ``predictions.csv``.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        write_csv(folder / PREDICTIONS, PREDICTION_COLUMNS, self.rows(class_names))
 
     def confidently_wrong(self) -> NDArray[np.int64]:
         """Return the positions of the wrong answers, the most confident first."""
