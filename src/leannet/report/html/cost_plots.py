@@ -15,7 +15,7 @@ from leannet.report.html.records import NetworkRecord, TimedRow
 __all__ = ["cost_figures", "hover_text", "time_figures"]
 
 MOST_LABELLED = 10
-"""Above this number of points their names would lie on each other; the legend and the table have them."""
+"""Above this number of points their names would lie on each other: only those on the front have theirs beside them."""
 
 LONGEST_LABEL = 28
 """Longer names, in characters, would not fit beside the points."""
@@ -68,7 +68,8 @@ def _cost_figure(
         return None
     pairs = [(point.cost, _top1(point).value) for point in points]
     front = pareto_front(pairs)
-    labelled = len(points) <= MOST_LABELLED and all(len(each.network.name) <= LONGEST_LABEL for each in points)
+    chosen = range(len(points)) if len(points) <= MOST_LABELLED else front
+    labelled = {points[index].network.name for index in chosen}
     traces: list[dict[str, Any]] = [
         {
             "type": "scatter",
@@ -79,7 +80,7 @@ def _cost_figure(
             "line": {"shape": "hv", "color": "#80858f", "width": 2, "dash": "dot"},
             "hoverinfo": "skip",
         },
-        *(_point_trace(point, styles[point.network.name], labelled) for point in points),
+        *(_point_trace(point, styles[point.network.name], point.network.name in labelled) for point in points),
     ]
     on_front = ", ".join(points[index].network.name for index in front)
     return Figure(
@@ -89,13 +90,13 @@ def _cost_figure(
         description=f"{title} of {len(points)} networks; on the front: {on_front}. The table has the numbers.",
         traces=traces,
         layout={
-            "xaxis": {"title": {"text": axis}, **_range([point.cost for point in points], room=0.45)},
+            "xaxis": {"title": {"text": axis, "standoff": 8}, **_range([point.cost for point in points], room=0.45)},
             "yaxis": {"title": {"text": "top-1 accuracy (%)"}},
-            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+            "legend": {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
             "hovermode": "closest",
             "margin": {"l": 64, "r": 12, "t": 16, "b": 40},
         },
-        height=400 + 14 * min(len(points), 30),
+        height=380 + 20 * min(len(points), 30),
     )
 
 
@@ -103,7 +104,7 @@ def _point_trace(point: _Point, style: Style, labelled: bool) -> dict[str, Any]:
     top1, shown = _top1(point), plain_text(point.network.name)
     trace = {
         "type": "scatter",
-        "mode": "markers+text" if labelled else "markers",
+        "mode": "markers+text" if labelled and len(point.network.name) <= LONGEST_LABEL else "markers",
         "name": shown,
         "x": [point.cost],
         "y": [top1.value],
