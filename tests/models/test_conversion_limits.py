@@ -4,7 +4,10 @@ import pytest
 import timm
 import torch
 from registered_networks import with_history
-from timm.layers import EffectiveSEModule
+from timm.layers import EffectiveSEModule, freeze_batch_norm_2d
+from timm.models._efficientnet_blocks import SqueezeExcite
+from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 
 from leannet import fuse, replace_linear_bottlenecks
 
@@ -35,19 +38,55 @@ def test_a_fused_network_with_group_norms_answers_as_before():
     torch.testing.assert_close(answers(model), expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("form", ["planes", "branches"])
-def test_an_excitation_of_another_kind_answers_as_before(form):
-    # EffectiveSEModule mixes all channels in one convolution, whose rows and columns would both have to be reordered.
+def with_excitation(make):
+    """Make EfficientNet-B0 with another squeeze-and-excitation in its inverted residuals."""
     torch.manual_seed(0)
     model = timm.create_model("efficientnet_b0").eval()
     for block in model.modules():
         if hasattr(block, "se") and hasattr(block, "conv_pwl"):
-            block.se = EffectiveSEModule(block.conv_dw.out_channels)
+            block.se = make(block.conv_dw.out_channels)
+    return model
+
+
+def frozen_norms():
+    return freeze_batch_norm_2d(timm.create_model("efficientnet_b0").eval())
+
+
+def norms_without_weights():
+    model = timm.create_model("efficientnet_b0").eval()
+    for block in model.modules():
+        if hasattr(block, "conv_pwl"):
+            block.bn2 = nn.Sequential(nn.GroupNorm(4, block.conv_dw.out_channels, affine=False), nn.SiLU())
+    return model
+
+
+@pytest.mark.parametrize("form", ["planes", "branches", "grouped"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        # It mixes all channels in one convolution, whose rows and columns would both have to be reordered.
+        lambda: with_excitation(EffectiveSEModule),
+        # Its first convolution has as many rows as columns.
+        lambda: with_excitation(lambda channels: SqueezeExcite(channels, rd_channels=channels)),
+        frozen_norms,
+        norms_without_weights,
+    ],
+    ids=["effective", "without a squeeze", "frozen norms", "norms without weights"],
+)
+def test_layers_of_another_kind_answer_as_before(make, form):
+    model = make()
     conversion = replace_linear_bottlenecks(model, input_size=SIZE)
-    with_history(model, torch.randn(4, *SIZE))
-    expected = answers(model)
-    assert fuse(model, form) == len(conversion.replaced) == 9
-    torch.testing.assert_close(answers(model), expected, rtol=1e-4, atol=1e-4)
+    with_history(model.double(), torch.randn(4, *SIZE).double())
+    for module in model.modules():
+        if isinstance(module, FrozenBatchNorm2d):  # channels that nothing tells apart could stand in any order
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    images = torch.randn(2, *SIZE, generator=torch.Generator().manual_seed(0)).double()
+    with torch.no_grad():
+        expected = model(images)
+        assert fuse(model, form) == len(conversion.replaced) == 9
+        torch.testing.assert_close(model(images), expected, rtol=1e-9, atol=1e-9)
+    assert not any(module.training for module in model.modules())
 
 
 def test_blocks_that_mix_channels_in_their_spatial_convolution_are_left_alone():

@@ -32,6 +32,9 @@ _EXCITATIONS: dict[type[nn.Module], tuple[str, str, str, str]] = {
 }
 
 
+_ACROSS_CHANNELS = (nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)  # whether they hold weights or not
+
+
 def fuse(model: nn.Module, form: FusedForm = "planes") -> int:
     """Bring the duplications of a network into a form for inference, in place.
 
@@ -65,7 +68,7 @@ def fuse(model: nn.Module, form: FusedForm = "planes") -> int:
         if form == "grouped" or not isinstance(projection, ChannelMaxPool) or not _works_per_channel(found):
             path = found.convolution_path(found.depthwise[0])
             found.block.set_submodule(path, fuse_duplicate(duplicate, found.convolution(found.depthwise[0])))
-            found.block.set_submodule(found.expansion[0], nn.Identity())
+            found.block.set_submodule(found.expansion[0], nn.Identity().train(found.block.training))
         elif form == "planes":
             _order_by_planes(found, duplicate.copies)
         else:
@@ -76,9 +79,10 @@ def fuse(model: nn.Module, form: FusedForm = "planes") -> int:
 
 def _works_per_channel(found: Bottleneck) -> bool:
     """Say whether all layers of the block are of kinds whose channels can be put into another order."""
-    known = (nn.Conv2d, nn.BatchNorm2d)
-    if not all(isinstance(m, known) for m in found.block.modules() if list(m.parameters(recurse=False))):
-        return False
+    for module in found.block.modules():
+        holds = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        if isinstance(module, _ACROSS_CHANNELS) or (holds and not isinstance(module, nn.Conv2d | nn.BatchNorm2d)):
+            return False
     return not found.excitation or type(found.block.get_submodule(found.excitation)) in _EXCITATIONS
 
 
@@ -86,16 +90,23 @@ def _order_by_planes(found: Bottleneck, copies: int) -> None:
     """Reorder every layer between duplication and maximum, and put the two into the same order."""
     hidden = found.convolution(found.depthwise[0]).out_channels
     order = plane_order(hidden // copies, copies)
-    for module in found.block.modules():
-        if isinstance(module, nn.BatchNorm2d) and module.num_features == hidden:
-            _reorder(module, ("weight", "bias", "running_mean", "running_var"), order, dim=0)
-        elif isinstance(module, nn.Conv2d):
-            if module.out_channels == hidden:  # depthwise, or the last layer of squeeze-and-excitation
-                _reorder(module, ("weight", "bias"), order, dim=0)
-            elif module.in_channels == hidden:  # the first layer of squeeze-and-excitation
-                _reorder(module, ("weight",), order, dim=1)
-    found.block.set_submodule(found.expansion[0], DuplicatePlanes(copies))
-    found.block.set_submodule(found.projection[0], PlaneMaxPool(copies))
+    for path in found.depthwise:
+        for module in found.block.get_submodule(path).modules():
+            if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+                _reorder(module, order, dim=0)
+    if found.excitation:
+        reduce, _, expand, _ = _excitation(found)
+        _reorder(reduce, order, dim=1)
+        _reorder(expand, order, dim=0)
+    training = found.block.training
+    found.block.set_submodule(found.expansion[0], DuplicatePlanes(copies).train(training))
+    found.block.set_submodule(found.projection[0], PlaneMaxPool(copies).train(training))
+
+
+def _excitation(found: Bottleneck) -> tuple[nn.Module, ...]:
+    """Return the first convolution of squeeze-and-excitation, its activation, the second convolution and the gate."""
+    excitation = found.block.get_submodule(found.excitation)
+    return tuple(map(excitation.get_submodule, _EXCITATIONS[type(excitation)]))
 
 
 def _divide_into_branches(found: Bottleneck, copies: int) -> None:
@@ -104,15 +115,14 @@ def _divide_into_branches(found: Bottleneck, copies: int) -> None:
     layers = [block.get_submodule(path) for path in found.depthwise]
     branches = [nn.Sequential(*(_share(layer, first, copies) for layer in layers)) for first in range(copies)]
     if found.excitation:
-        excitation = block.get_submodule(found.excitation)
-        reduce, activation, expand, gate = map(excitation.get_submodule, _EXCITATIONS[type(excitation)])
+        reduce, activation, expand, gate = _excitation(found)
         hidden = found.convolution(found.depthwise[0]).out_channels
-        _reorder(reduce, ("weight",), plane_order(hidden // copies, copies), dim=1)
+        _reorder(reduce, plane_order(hidden // copies, copies), dim=1)
         squeeze = nn.Sequential(reduce, activation)
         excitations = [nn.Sequential(_share(expand, first, copies), gate) for first in range(copies)]
     gone = (*found.expansion, *found.depthwise, found.excitation, *found.projection)
     for path in filter(None, gone):
-        block.set_submodule(path, nn.Identity())
+        block.set_submodule(path, nn.Identity().train(block.training))
     whole = DuplicateBranches(branches, squeeze, excitations)
     block.set_submodule(found.expansion[0], whole.train(block.training))
 
@@ -136,9 +146,9 @@ def _share(layer: nn.Module, first: int, copies: int) -> nn.Module:
     return own
 
 
-def _reorder(module: nn.Module, names: tuple[str, ...], order: Tensor, dim: int) -> None:
+def _reorder(module: nn.Module, order: Tensor, dim: int) -> None:
+    """Put all tensors of a layer that have this dimension into another order."""
     with torch.no_grad():
-        for name in names:
-            tensor = getattr(module, name)
-            if tensor is not None:
+        for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+            if tensor.ndim > dim:  # not the number of batches that a norm has seen, nor the bias of inputs
                 tensor.copy_(tensor.index_select(dim, order.to(tensor.device)))
