@@ -32,7 +32,8 @@ def run(trees, tmp_path_factory):
 
 def test_files(run):
     folder, _ = run
-    names = ["args.yaml", "best", "environment.json", "last", "previous", "results.csv", "results.json", "splits.json"]
+    records = ["results.csv", "results.json", "predictions.csv", "splits.json"]
+    names = sorted([*records, "args.yaml", "best", "environment.json", "last", "previous"])
     assert sorted(path.name for path in folder.iterdir()) == names
     assert sorted(path.name for path in (folder / "best").iterdir()) == ["config.json", "model.safetensors"]
     environment = json.loads((folder / "environment.json").read_text())

@@ -119,7 +119,7 @@ def test_figures_of_known_times():
     assert timing.median_ms.value == pytest.approx(6.0)
     assert timing.p90_ms == pytest.approx(10.0)  # nine tenths of the way from the first to the last of eleven
     assert timing.p99_ms == pytest.approx(10.0 + 0.9 * 90.0)
-    assert timing.images_per_second == pytest.approx(8 * 11 / 0.155)
+    assert timing.images_per_second == pytest.approx(8 / 0.006)
     assert (timing.calls, timing.stable, timing.ratio) == (11, False, None)
 
 
@@ -138,11 +138,13 @@ def share_with_one(copies, runs=400, rounds=60):
 
 
 def test_copies_that_are_lucky_with_their_places_show_no_difference():
-    assert share_with_one(COPIES) >= 0.95
     assert share_with_one(1) < 0.2  # what rounds alone promise
+    assert share_with_one(COPIES) >= 0.95
+    for copies in range(2, COPIES):
+        assert share_with_one(copies) >= 0.92  # of 400 runs three standard deviations below 95 %
 
 
-def test_the_interval_of_equal_copies_is_that_of_their_rounds():
+def test_the_interval_of_copies_is_no_narrower_than_that_of_their_rounds():
     seconds = {name: tuple(np.random.default_rng(place).uniform(1, 2, 60)) for place, name in enumerate("ab")}
     alone, several = (
         summarise(RoundTimes(seconds, 10, dict.fromkeys("ab", True), copies), 1, "a")[1].ratio for copies in (1, 6)

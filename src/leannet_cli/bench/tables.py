@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from leannet.measure import MACS_RULE
-from leannet.measure.bench import ROUNDS_RULE, SCALING_RULE
+from leannet.measure.bench import LEAST_ROUNDS, ROUNDS_RULE, SCALING_RULE
 from leannet.report.bench.files import FILES
+from leannet.report.bench.notes import circumstances_text, warnings_of
 from leannet.report.bench.results import MEMORY_RULE, RATIO_RULE
 from leannet_cli.console import make_console
 from leannet_cli.numbers import bytes_text, count_text
@@ -24,7 +25,6 @@ __all__ = ["print_bench"]
 
 HEADINGS = ("px", "MACs", "memory", "median ms", "95 % interval", "p90", "p99", "images/s", "ratio", "95 % interval")
 COLOURS = {"faster": "green", "slower": "red"}
-BUSY = 0.1  # others' share of the cores, from which on it is said
 
 
 def print_bench(results: BenchResults, folder: Path) -> None:
@@ -44,9 +44,6 @@ def print_bench(results: BenchResults, folder: Path) -> None:
 
 def _print_table(console: Console, table: BenchTable) -> None:
     console.print(f"\n{table.setting.title()}", style="bold")
-    rounds = 0 if table.times is None else table.times.rounds
-    warm_up = 0 if table.times is None else table.times.warm_up_rounds
-    copies = 1 if table.times is None else table.times.copies
     if table.timings:
         drawn = Table(box=None, pad_edge=False, header_style="bold")
         drawn.add_column("network", no_wrap=True)
@@ -61,16 +58,16 @@ def _print_table(console: Console, table: BenchTable) -> None:
                 count_text(facts.macs),
                 bytes_text(memory),
                 _ms(median.value),
-                f"{_ms(median.low)} - {_ms(median.high)}",
+                f"{_ms(median.low)} - {_ms(median.high)}" if timing.calls >= LEAST_ROUNDS else "-",
                 _ms(timing.p90_ms),
                 _ms(timing.p99_ms),
                 f"{timing.images_per_second:.1f}",
                 *_ratio_cells(timing, table.reference),
             )
         console.print(drawn)
-    turns = f", {copies} copies of each in turn" * (copies > 1)
-    console.print(f"{rounds} rounds after {warm_up} of warming up{turns}; {_load_text(table)}")
-    for text in _warnings(table):
+    record = table.as_dict()
+    console.print(circumstances_text(record))
+    for text in warnings_of(record):
         console.print(text, style="yellow")
     if table.scaling is not None:
         console.print(_scaling_text(table.scaling))
@@ -81,31 +78,8 @@ def _ratio_cells(timing: Timing, reference: str | None) -> tuple[str, str, str |
         return "", "", "reference" if timing.network == reference else ""
     interval, word = timing.ratio.interval, timing.ratio.word
     said = Text(word, style=COLOURS.get(word, ""))
-    return f"{interval.value:.3f}", f"{interval.low:.3f} - {interval.high:.3f}", said
-
-
-def _load_text(table: BenchTable) -> str:
-    load = table.load
-    texts = []
-    if load.before is not None and load.after is not None:
-        texts.append(f"load {load.before:.2f} before, {load.after:.2f} after")
-    if load.others is not None:
-        texts.append(f"others took {100 * load.others:.0f} % of the cores meanwhile")
-    return ", ".join(texts) or "this system does not tell its load"
-
-
-def _warnings(table: BenchTable) -> list[str]:
-    texts = [f"{failure.network} could not be timed: {failure.why}" for failure in table.failures]
-    if table.failures and table.reference is None and table.timings:
-        texts.append("The reference could not be timed, so there are no ratios.")
-    if unstable := [timing.network for timing in table.timings if not timing.stable]:
-        texts.append(f"Not stable when timing began: {', '.join(unstable)}")
-    if table.load.others is not None and table.load.others > BUSY:
-        texts.append("Other processes were at work: times are longer and intervals wider than on a quiet machine.")
-    for facts in table.facts:
-        if facts.uncounted:
-            texts.append(f"{facts.network}: not counted: {', '.join(facts.uncounted)}")
-    return texts
+    ends = f"{interval.low:.3f} - {interval.high:.3f}" if timing.ratio.rounds >= LEAST_ROUNDS else "-"
+    return f"{interval.value:.3f}", ends, said
 
 
 def _scaling_text(scaling: Scaling) -> str:

@@ -1,7 +1,7 @@
 """An instrument for latency: rounds, intervals, ratios, what the machine did meanwhile, MACs beside time."""
 
 from leannet.measure.bench.bootstrap import RESAMPLES, block_length, median_interval
-from leannet.measure.bench.machine import CpuLimits, Load, LoadMeter, cpu_limits, process_peak_bytes
+from leannet.measure.bench.machine import CpuLimits, Load, LoadMeter, cpu_limits, free_memory_bytes, process_peak_bytes
 from leannet.measure.bench.records import Ratio, Timing, summarise
 from leannet.measure.bench.rounds import (
     COPIES,
@@ -37,6 +37,7 @@ __all__ = [
     "WarmUp",
     "block_length",
     "cpu_limits",
+    "free_memory_bytes",
     "measure_scaling",
     "median_interval",
     "process_peak_bytes",

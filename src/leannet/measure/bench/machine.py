@@ -12,7 +12,7 @@ from pathlib import Path
 
 from leannet_runtime.cores import usable_cores
 
-__all__ = ["CpuLimits", "Load", "LoadMeter", "cpu_limits", "process_peak_bytes"]
+__all__ = ["CpuLimits", "Load", "LoadMeter", "cpu_limits", "free_memory_bytes", "process_peak_bytes"]
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,29 @@ def cpu_limits(root: Path = Path("/")) -> CpuLimits:
     Args:
         root: Where ``proc`` and ``sys`` lie; another one is for tests.
     """
-    return CpuLimits(usable_cores(), min(_quotas(root), default=None))
+    quotas = _group_limits(root, "cpu", _quota_of_version_1, _quota_of_version_2)
+    return CpuLimits(usable_cores(), min(quotas, default=None))
 
 
-def _quotas(root: Path) -> Iterator[float]:
+def free_memory_bytes(root: Path = Path("/")) -> int | None:
+    """Return the memory that this process could still take, by what is free and by the limit of its control group.
+
+    Args:
+        root: Where ``proc`` and ``sys`` lie; another one is for tests.
+
+    Returns:
+        None where the system does not say.
+    """
+    limits = [*_group_limits(root, "memory", _memory_of_version_1, _memory_of_version_2)]
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = (root / "proc/meminfo").read_text(encoding="utf-8").splitlines()
+        limits.append(1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))))
+    return None if not limits else int(min(limits))
+
+
+def _group_limits(
+    root: Path, controller: str, version_1: Callable[[Path], float | None], version_2: Callable[[Path], float | None]
+) -> Iterator[float]:
     """Yield the limits of the control group and of all groups above it: the smallest holds."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
@@ -55,10 +74,10 @@ def _quotas(root: Path) -> Iterator[float]:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if not controllers:
-            yield from _upwards(root / "sys/fs/cgroup", path, _quota_of_version_2)
-        elif "cpu" in controllers.split(","):
-            for mount in (controllers, "cpu"):
-                yield from _upwards(root / "sys/fs/cgroup" / mount, path, _quota_of_version_1)
+            yield from _upwards(root / "sys/fs/cgroup", path, version_2)
+        elif controller in controllers.split(","):
+            for mount in (controllers, controller):
+                yield from _upwards(root / "sys/fs/cgroup" / mount, path, version_1)
 
 
 def _upwards(mount: Path, path: str, read: Callable[[Path], float | None]) -> Iterator[float]:
@@ -66,8 +85,8 @@ def _upwards(mount: Path, path: str, read: Callable[[Path], float | None]) -> It
     for folder in (group, *group.parents):
         # Inside a container the path is that outside of it; what is missing is passed over.
         with contextlib.suppress(OSError, ValueError):
-            if (quota := read(folder)) is not None:
-                yield quota
+            if (limit := read(folder)) is not None:
+                yield limit
         if folder == mount:
             return
 
@@ -80,6 +99,17 @@ def _quota_of_version_2(folder: Path) -> float | None:
 def _quota_of_version_1(folder: Path) -> float | None:
     quota, period = (int((folder / f"cpu.cfs_{what}_us").read_text(encoding="utf-8")) for what in ("quota", "period"))
     return None if quota < 0 else quota / period
+
+
+def _memory_of_version_2(folder: Path) -> float | None:
+    most = (folder / "memory.max").read_text(encoding="utf-8").strip()
+    taken = int((folder / "memory.current").read_text(encoding="utf-8"))
+    return None if most == "max" else max(0, int(most) - taken)
+
+
+def _memory_of_version_1(folder: Path) -> float | None:
+    most, taken = (int((folder / f"memory.{what}_in_bytes").read_text(encoding="utf-8")) for what in ("limit", "usage"))
+    return max(0, most - taken)  # without a limit it is a number beyond any memory
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import t
 
 from leannet.measure.bench.bootstrap import median_interval
-from leannet.measure.bench.rounds import LEAST_ROUNDS, RoundTimes
+from leannet.measure.bench.rounds import COPIES, LEAST_ROUNDS, RoundTimes
 from leannet.measure.intervals import Interval
 
 __all__ = ["Ratio", "Timing", "summarise"]
@@ -48,7 +50,7 @@ class Timing:
     p99_ms: float
 
     images_per_second: float
-    """Images over the time that all timed calls took together."""
+    """At the median time of a call."""
 
     calls: int
     """How many were timed."""
@@ -89,7 +91,7 @@ def summarise(times: RoundTimes, batch_size: int, reference: str | None, *, seed
                 median_ms=_interval(milliseconds.tolist(), times.copies, seed),
                 p90_ms=float(np.quantile(milliseconds, 0.9)),
                 p99_ms=float(np.quantile(milliseconds, 0.99)),
-                images_per_second=float(batch_size * len(seconds) / sum(seconds)),
+                images_per_second=batch_size / statistics.median(seconds),
                 calls=len(seconds),
                 stable=times.stable[network],
                 ratio=ratio,
@@ -101,12 +103,17 @@ def summarise(times: RoundTimes, batch_size: int, reference: str | None, *, seed
 def _interval(values: Sequence[float], copies: int, seed: int) -> Interval:
     """Return the median with an interval that holds both what rounds and what copies leave open.
 
-    However many rounds tell nothing of other places in memory: those are as many as there are copies.
+    However many rounds tell nothing of other places in memory: those are as many as there are copies. The extremes of
+    `COPIES` hold the median of any distribution; of fewer, Student's interval of the mean logarithm is taken.
     """
     rounds = median_interval(values, seed=seed)
     apart = [statistics.median(values[first::copies]) for first in range(min(copies, len(values)))]
     if len(apart) == 1:
         return rounds
-    places = median_interval(apart, seed=seed)
+    low, high = min(apart), max(apart)
+    if len(apart) < COPIES:
+        logs = [math.log(value) for value in apart]
+        half = float(t.ppf(0.975, len(logs) - 1)) * statistics.stdev(logs) / math.sqrt(len(logs))
+        low, high = (math.exp(statistics.fmean(logs) + end) for end in (-half, half))
     method = f"the wider of {rounds.method}, and between the medians of {len(apart)} copies"
-    return Interval(rounds.value, min(rounds.low, places.low), max(rounds.high, places.high), method)
+    return Interval(rounds.value, min(rounds.low, low), max(rounds.high, high), method)

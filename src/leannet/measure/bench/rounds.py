@@ -27,13 +27,14 @@ COPIES = 6
 """Of each network on a CPU: the fewest whose extremes hold the median of any distribution in 95 % of cases."""
 
 COPIES_BYTES = 4 * 2**30
-"""What the copies of all networks may take together, with the activations that a runtime keeps for each."""
+"""What the copies of all networks may take together, with the activations that a runtime keeps for each; and no more
+than half of the memory that is free."""
 
 ROUNDS_RULE = (
     "Each round runs every network twice, in a new random order: once to bring its weights back into the caches, once "
     f"timed, until the answer has been read. On a CPU {COPIES} copies of each network take turns from round to round, "
     "for it matters where a network lies in memory; one if it is compiled, fewer if they would take more than "
-    f"{COPIES_BYTES / 2**30:g} GiB. " + WarmUp().sentence()
+    f"{COPIES_BYTES / 2**30:g} GiB or half of the free memory. " + WarmUp().sentence()
 )
 
 _WARM_UP_SHARE = 1 / 3  # of the seconds

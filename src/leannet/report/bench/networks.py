@@ -36,6 +36,16 @@ class BenchNetwork:
         size = self.facts.img_size
         return torch.randn(batch_size, self.channels, size, size, generator=torch.Generator().manual_seed(self.seed))
 
+    def answer(self, images: Tensor) -> Tensor:
+        """Return its logits in PyTorch."""
+        with torch.inference_mode():
+            logits: Tensor = self.model(images)
+        return logits
+
+    def weight_bytes(self) -> int:
+        """Return the memory of weights and buffers."""
+        return _weight_bytes(self.model)
+
     def memory_bytes(self, batch_size: int, how: Circumstances) -> int:
         """Measure weights and peak activations in PyTorch (`MEMORY_RULE`)."""
         if batch_size not in self._memory:
@@ -69,20 +79,19 @@ def make_networks(request: BenchRequest, img_size: int | None) -> dict[str, Benc
     return networks
 
 
-def check_answer(call: Callable[[], Any], model: nn.Module, images: Tensor, how: Circumstances) -> None:
+def check_answer(call: Callable[[], Any], logits: Tensor, how: Circumstances) -> None:
     """Make sure that a backend answers like PyTorch on the CPU in float32: a fast wrong answer is worth nothing.
 
     Args:
         call: From `leannet.deploy.backends.prepare_call`.
-        model: From which it was prepared.
-        images: What the call gets.
+        logits: What PyTorch answers to the same images.
         how: What it was prepared for; halved precision and the tensor cores of GPUs may differ more.
 
     Raises:
         ValueError: The logits differ by more than the tolerance, relative to the largest one.
     """
+    expected = logits.numpy()
     with torch.inference_mode():
-        expected = model(images).numpy()
         found = call()
     if isinstance(found, Tensor):
         found = found.float().cpu().numpy()

@@ -18,6 +18,7 @@ from leannet.measure.bench import (
     COPIES_BYTES,
     LoadMeter,
     cpu_limits,
+    free_memory_bytes,
     measure_scaling,
     process_peak_bytes,
     summarise,
@@ -29,6 +30,9 @@ from leannet.report.bench.request import BenchRequest
 from leannet.report.bench.results import BenchResults, BenchTable, Failure, Setting
 
 __all__ = ["BenchObserver", "run_bench"]
+
+RUNTIME_NEEDS = 125
+"""Percent of the memory in PyTorch that a runtime was seen to take for a network."""
 
 
 class BenchObserver(Protocol):
@@ -167,8 +171,9 @@ def _calls(
         images = network.images(setting.batch_size)
         try:
             several = [prepare_call(setting.backend, network.model, images, how, exports) for _ in range(copies)]
+            expected = network.answer(images)
             for call in several:
-                check_answer(call, network.model, images, how)
+                check_answer(call, expected, how)
         except Exception as error:  # exporters and compilers raise whatever they like
             failure = Failure(label, setting.backend, _first_line(error))
             failures.append(failure)
@@ -181,11 +186,16 @@ def _calls(
 def _copies(request: BenchRequest, setting: Setting, networks: dict[str, BenchNetwork], how: Circumstances) -> int:
     if how.on_gpu or setting.backend == "compile":  # a GPU has an allocator of its own, and compiling takes minutes
         return 1
-    taken = 1
+    each = 1
     for network in networks.values():
+        if setting.backend == "eager":  # PyTorch gives activations back after each call
+            each += network.weight_bytes()
+            continue
         with suppress(Exception):  # it fails again, and is told, where it is brought into the backend
-            taken += network.memory_bytes(setting.batch_size, how)
-    return max(1, min(COPIES, request.rounds or 1, COPIES_BYTES // taken))
+            each += RUNTIME_NEEDS * network.memory_bytes(setting.batch_size, how) // 100
+    free = free_memory_bytes()
+    most = COPIES_BYTES if free is None else min(COPIES_BYTES, free // 2)
+    return max(1, min(COPIES, request.rounds or 1, most // each))
 
 
 def _first_line(error: BaseException) -> str:

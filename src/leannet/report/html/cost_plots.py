@@ -179,7 +179,7 @@ def time_figures(rows: Sequence[TimedRow], styles: Mapping[str, Style], name: st
             Figure(
                 name=f"{name}-{number}",
                 title=setting,
-                caption="Median time of a call; bars: 95 % intervals.",
+                caption=f"Median time of a call; bars: 95 % intervals. {timed[0].notes}",
                 description=f"Median times of {len(timed)} networks, {setting}. The table has the numbers.",
                 traces=traces,
                 layout={
@@ -195,22 +195,22 @@ def time_figures(rows: Sequence[TimedRow], styles: Mapping[str, Style], name: st
 
 
 def _time_trace(row: TimedRow, style: Style) -> dict[str, Any]:
-    assert row.timing.median is not None
-    median, shown = row.timing.median, plain_text(row.network)
+    timing, shown = row.timing, plain_text(row.network)
+    ends = f" ({timing.median.low:.2f} to {timing.median.high:.2f})" if timing.median else ""
     lines = [
         f"<b>{shown}</b>",
-        f"median {median.value:.2f} ms ({median.low:.2f} to {median.high:.2f})",
-        f"90 % below {row.timing.p90_ms:.2f} ms",
+        f"median {timing.median_ms:.2f} ms{ends}",
+        f"90 % below {timing.p90_ms:.2f} ms",
         f"{row.parameters:,} parameters, {row.macs:,} MACs",
     ]
     return {
         "type": "scatter",
         "mode": "markers",
         "name": shown,
-        "x": [median.value],
+        "x": [timing.median_ms],
         "y": [shown],
         "marker": {"color": style.colour, "symbol": style.symbol, "size": 12},
-        "error_x": _bars(median),
+        **({"error_x": _bars(timing.median)} if timing.median else {}),
         "hovertext": ["<br>".join(lines)],
         "hoverinfo": "text",
     }

@@ -111,6 +111,9 @@ class TimedRow:
     against: str
     """Its ratio to the reference in words; empty for the reference."""
 
+    notes: str
+    """On all networks of its table."""
+
 
 @dataclass(frozen=True)
 class RunRecords:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from leannet.measure import PREDICTIONS, Interval, mean_interval
+from leannet.measure.bench import LEAST_ROUNDS
+from leannet.report.bench.notes import circumstances_text, warnings_of
 from leannet.report.html.pictures import read_pictures
 from leannet.report.html.reading import provenance, read_answers, read_arguments, read_json, read_table
 from leannet.report.html.records import Curve, Judged, NetworkRecord, RunRecords, TimedRow, Timing
@@ -202,16 +204,18 @@ def _bench(folder: Path, arguments: dict[str, Any], results: dict[str, Any]) -> 
         place = f"CPU, {threads}" if table["device"] == "cpu" else table["device"]
         settings = [f"{table['backend']} on {place}", f"batch {table['batch_size']}", table["dtype"]]
         settings += ["channels last"] * table["channels_last"] + ["CUDA graph"] * table["cuda_graph"]
+        notes = ". ".join(text.rstrip(".") for text in (circumstances_text(table), *warnings_of(table))) + "."
         for row in table["networks"]:
             size = f"{row['img_size']} px"
             median, ratio = Interval(**row["median_ms"]), row.get("ratio")
             against = ""
             if ratio:
-                against = f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f}): {ratio['word']}"
-            timing = Timing(", ".join([*settings, size]), median, median.value, row["p90_ms"])
-            rows.append(
-                TimedRow(row["network"], row["parameters"], row["macs"], timing, row["images_per_second"], against)
-            )
+                ends = f" ({ratio['low']:.2f} to {ratio['high']:.2f})" * (table["rounds"] >= LEAST_ROUNDS)
+                against = f"{ratio['value']:.2f}{ends}: {ratio['word']}"
+            shown = median if table["rounds"] >= LEAST_ROUNDS else None
+            timing = Timing(", ".join([*settings, size]), shown, median.value, row["p90_ms"])
+            costs = row["parameters"], row["macs"]
+            rows.append(TimedRow(row["network"], *costs, timing, row["images_per_second"], against, notes))
     failed = [failure for table in results["tables"] for failure in table["failures"]]
     return RunRecords(
         folder=folder,
