@@ -47,7 +47,7 @@ def main() -> None:
         for channels, side in LAYERS:
             for share in SHARES:
                 calls = ways(channels, side, share, batch_size, threads)
-                found = measure_latency(calls, rounds=arguments.rounds, warm_up=20)
+                found = measure_latency(calls, rounds=arguments.rounds)
                 times = {name: 1000 * latency.median_ms for name, latency in found.items()}
                 rows.append({"batch_size": batch_size, "channels": channels, "side": side, "open": share, "us": times})
                 text = "  ".join(

@@ -9,7 +9,7 @@ import typer
 
 from leannet_cli import recipe_options as options
 from leannet_cli.choices import bad_images_choice
-from leannet_runtime.errors import UserError
+from leannet_runtime.errors import EXIT_INTERRUPTED, UserError
 from leannet_runtime.files import numbered_folders
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 DEFAULT_NETWORKS = ("mobilenetv2_100", "sm_v2", "efficientnet_b0", "efficientnet_b0_dmp")
-EXIT_INTERRUPTED = 130
 
 
 def compare(
@@ -113,7 +112,7 @@ def _run(sweep: Sweep, folder: Path) -> None:
             progress.close()
             typer.echo(
                 f"leannet: interrupted: {progress.finished} of {progress.total} trainings are finished and kept in "
-                f"{folder}. Run the same command again to go on.",
+                f"{folder}; one that was going on begins anew. Run the same command again to go on.",
                 err=True,
             )
             raise typer.Exit(EXIT_INTERRUPTED) from None

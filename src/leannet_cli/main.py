@@ -21,13 +21,12 @@ from leannet_cli.report import report
 from leannet_cli.reproduce import reproduce
 from leannet_cli.serve import serve
 from leannet_cli.train import NEWEST, search_alpha, train
-from leannet_runtime.errors import UserError
+from leannet_runtime.errors import EXIT_INTERRUPTED, UserError
 from leannet_runtime.version import __version__
 
 __all__ = ["main"]
 
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 # Plain help: rich's takes longer to import than everything else together.
 app = typer.Typer(name="leannet", add_completion=False, no_args_is_help=True, rich_markup_mode=None)

@@ -77,6 +77,7 @@ def _profile(
 def _published(result: dict[str, Any], quantity: str, measured: float) -> list[dict[str, Any]]:
     """Return what papers print of this network at this size and number of classes, with the difference in percent."""
     from leannet.papers import difference_percent, published
+    from leannet_cli.numbers import count_text
 
     rows: dict[tuple[str, float], dict[str, Any]] = {}
     for figure in published(result["name"], quantity):
@@ -87,8 +88,9 @@ def _published(result: dict[str, Any], quantity: str, measured: float) -> list[d
             (figure.paper, figure.value),
             {
                 "quantity": quantity,
-                "printed": f"{figure.printed} {figure.unit}".strip() if figure.printed else f"{figure.value:g}",
+                "printed": f"{figure.printed} {figure.unit}".strip() if figure.printed else count_text(figure.value),
                 "value": figure.value,
+                "status": figure.status,
                 "paper": figure.paper,
                 "tables": [],
                 "difference_percent": round(difference_percent(measured, figure), 3),
@@ -166,7 +168,7 @@ def _print(results: list[dict[str, Any]], per_layer: bool) -> None:
 def _print_published(console: Any, result: dict[str, Any]) -> None:
     for row in _comparisons(result):
         console.print(
-            f"{result['name']}: {row['quantity']} printed {row['printed']} "
+            f"{result['name']}: {row['quantity']} {row['status']} {row['printed']} "
             f"({row['paper']}: {', '.join(row['tables'])}), ours {row['difference_percent']:+.2f} %"
         )
 

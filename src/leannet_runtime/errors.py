@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["UserError"]
+__all__ = ["EXIT_INTERRUPTED", "UserError"]
+
+EXIT_INTERRUPTED = 130
+"""Of a command that a key press ended."""
 
 
 class UserError(Exception):

@@ -239,7 +239,10 @@ def test_key_press_leaves_the_tables_so_far(monkeypatch, tmp_path):
         ([SMALLEST, "--backends", ","], "it names none"),
         ([SMALLEST, "--device", "tpu"], "unknown device tpu: it is not auto, cpu, cuda or cuda:N"),
         ([SMALLEST, "--device", "cpu,cuda:0"], "of several each is a cuda:N"),
-        ([SMALLEST, "--dtype", "int8"], "unknown data type int8"),
+        (
+            [SMALLEST, "--dtype", "int8"],
+            "cannot use --dtype int8: networks are not timed in it. Choose float32 or bfloat16",
+        ),
         ([SMALLEST, "--dtype", "bfloat16", "--backends", "onnxruntime"], "its kernels take float32"),
         ([SMALLEST, "--device", "cpu", "--cuda-graph"], "cannot record a CUDA graph: the device is the CPU"),
         ([SMALLEST, "--threads", "9999"], "cannot time 9999 threads: "),

@@ -59,7 +59,7 @@ def test_one_copy_of_what_is_compiled(monkeypatch):
 
 
 @pytest.mark.parametrize(("rounds", "shown"), [(5, False), (6, True)])
-def test_too_few_rounds_have_no_interval(known_times, rounds, shown):  # noqa: F811
+def test_too_few_rounds_have_no_interval(known_times, rounds, shown):
     known_times |= {SMALLEST: 10.0, OTHER: 15.0}
     row = rows_of(leannet("bench", SMALLEST, OTHER, *QUICK, "--rounds", rounds))[OTHER]
     assert ("15.00" in row) is shown

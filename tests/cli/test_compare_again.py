@@ -2,13 +2,14 @@
 
 import importlib
 import json
+import math
 import statistics
 
 import pytest
 import yaml
 from command_line import QUICK, SMALLEST, TREES, leannet, make_images, make_trees, record_of, refusal, table_of
 from safetensors.torch import load_file
-from scipy.stats import t
+from scipy.stats import binomtest, t
 
 OTHER = "test_efficientnet"
 COMPARE = importlib.import_module("leannet.report.compare")  # by its path: the package has a function of that name
@@ -54,7 +55,7 @@ def test_only_what_is_new_is_trained(trees, tmp_path, trained):
     assert {row[1] for row in table_of(more)} == {SMALLEST, OTHER}
     seeds = leannet("compare", SMALLEST, OTHER, *arguments, "--seeds", "0,1")
     assert trained == [(SMALLEST, 0), (OTHER, 0), (SMALLEST, 1), (OTHER, 1)]
-    assert "Interval: Student, 2 seeds, 15 held-out images." in seeds.out
+    assert "Interval: Student over 2 seeds and Wilson over images, squared and added, 15 held-out images." in seeds.out
     assert same(weights(tmp_path / "out"), before)
 
 
@@ -101,14 +102,20 @@ def test_a_report_tells_of_trainings_by_another_version(trees, tmp_path):
     assert f"{SMALLEST}, seed-0: leannet 0.0.7" in page.partition("trained otherwise")[2]
 
 
-def test_interval_of_several_seeds_is_students(trees, tmp_path):
+def test_interval_of_several_seeds_knows_seeds_and_images(trees, tmp_path):
     output = tmp_path / "out"
     answer = leannet("compare", SMALLEST, "--data", trees, *QUICK, "--output", output, "--seeds", "0,1,2", "--lr", 0.01)
     accuracies = [100 * record_of(output, seed=seed)["correct"] / 15 for seed in (0, 1, 2)]
     mean, error = statistics.mean(accuracies), statistics.stdev(accuracies) / 3**0.5
     low, high = (mean, mean) if error == 0 else t.interval(0.95, df=2, loc=mean, scale=error)
+    chosen = binomtest(round(mean / 100 * 15), 15).proportion_ci(method="wilson")
+    middle = 100 * round(mean / 100 * 15) / 15
+    low, high = max(low, 0), min(high, 100)
+    ends = ((mean - low, middle - 100 * chosen.low), (high - mean, 100 * chosen.high - middle))
+    below, above = (math.hypot(*widths) for widths in ends)
     [[_, _, *printed]] = [row[:5] for row in table_of(answer)]
-    assert printed == [f"{value:.2f}" for value in (mean, max(low, 0), min(high, 100))]
+    wanted = (mean, max(mean - below, 0), min(mean + above, 100))
+    assert [float(value) for value in printed] == pytest.approx(wanted, abs=0.006)
     [row] = json.loads((output / "results.json").read_text())["rows"]
     assert (row["seeds"], row["correct"]) == ([0, 1, 2], [record_of(output, seed=n)["correct"] for n in (0, 1, 2)])
 

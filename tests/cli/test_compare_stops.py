@@ -34,7 +34,8 @@ def test_key_press_keeps_what_is_finished(trees, tmp_path, monkeypatch):
         answer = leannet(*arguments)
     assert answer.code == 130
     assert answer.err.splitlines()[-1] == (
-        f"leannet: interrupted: 1 of 2 trainings are finished and kept in {output}. "
+        f"leannet: interrupted: 1 of 2 trainings are finished and kept in {output}; "
+        "one that was going on begins anew. "
         "Run the same command again to go on."
     )
     record = record_of(output)
@@ -80,8 +81,8 @@ def test_real_signal(trees, tmp_path):
                 break
         out, rest = process.communicate(timeout=60)
     said = [line for line in rest.splitlines() if not line.startswith("  epoch")]
-    expected = f"leannet: interrupted: 0 of 1 trainings are finished and kept in {tmp_path / 'out'}. "
-    assert said == [expected + "Run the same command again to go on."], lines
+    expected = f"leannet: interrupted: 0 of 1 trainings are finished and kept in {tmp_path / 'out'}; "
+    assert said == [expected + "one that was going on begins anew. Run the same command again to go on."], lines
     assert (process.returncode, out) == (130, "")
 
 

@@ -52,8 +52,9 @@ def test_plan_says_the_hours_and_runs_nothing(tmp_path):
         "dmp, budget small: 12 trainings (4 networks, 3 seeds, 4 epochs of 10,000 images), 12 to do, "
     )
     assert len(steps) == 12
-    hours = sum(float(step.partition("about ")[2].partition(" h")[0]) for step in steps)
-    assert float(first.partition("about ")[2].partition(" h")[0]) == pytest.approx(hours, abs=0.1)
+    minutes = sum(float(step.partition("about ")[2].partition(" min")[0]) for step in steps)
+    assert float(first.partition("about ")[2].partition(" h")[0]) == pytest.approx(minutes / 60, abs=0.1)
+    assert "times of networks come on top" in first
     assert not list(tmp_path.iterdir())
 
 
@@ -104,4 +105,4 @@ def test_records_of_another_budget_are_refused(committed):
     said = refusal("reproduce", "dmp", "--budget", "full", "--records", committed)
     assert "holds records of another budget: they are of dmp, budget small" in said
     figure = ("reproduce", "emgnet", "--budget", "small", "--records", committed)
-    assert "holds records of another budget: they are of dmp, budget small" in refusal(*figure)
+    assert "holds records of another paper: they are of dmp, budget small" in refusal(*figure)

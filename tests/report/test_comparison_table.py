@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from fractions import Fraction
 
 import pytest
@@ -83,8 +84,14 @@ def test_columns():
     assert (row.seeds, row.correct, row.total, row.latency) == ((0, 2), (12, 15), TOTAL, latency)
     assert (row.parameters, row.macs, row.images_per_second) == (1000, 5, 20.0)
     low, high = t.interval(0.95, df=1, loc=45, scale=5)
-    assert (row.top1.low, row.top1.value, row.top1.high) == pytest.approx((max(low, 0), 45, min(high, 100)))
-    assert row.top1.method == "Student, 2 seeds"
+    chosen = binomtest(round(0.45 * TOTAL), TOTAL).proportion_ci(method="wilson")
+    ends = 45 - math.hypot(45 - low, 45 - 100 * chosen.low), 45 + math.hypot(high - 45, 100 * chosen.high - 45)
+    assert (row.top1.low, row.top1.value, row.top1.high) == pytest.approx(
+        (max(ends[0], 0), 45, min(ends[1], 100)), 0.02
+    )
+    assert row.top1.method == "Student over 2 seeds and Wilson over images, squared and added"
+    [equal] = comparison_rows([record("a", 12, 5, seed=seed) for seed in (0, 1)], {})
+    assert equal.top1.low < equal.top1.value < equal.top1.high  # that seeds agree says nothing of other images
     [row] = comparison_rows([record("a", 12, 5)], {})
     interval = binomtest(12, TOTAL).proportion_ci(method="wilson")
     assert (row.top1.low, row.top1.high) == pytest.approx((100 * interval.low, 100 * interval.high))

@@ -1,14 +1,15 @@
-"""Latency of several networks, measured in turns so that a change of the machine's speed hits all alike."""
+"""Latency of several networks, by the instrument of ``leannet bench``."""
 
 from __future__ import annotations
 
-import random
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
+
+from leannet.measure.bench import LEAST_ROUNDS, HostStopwatch, summarise, time_in_rounds
+from leannet.measure.intervals import Interval
 
 __all__ = ["Latency", "measure_latency"]
 
@@ -21,53 +22,42 @@ class Latency:
     p90_ms: float
     repeats: int
     threads: int
+    """Of PyTorch."""
+
+    interval: Interval | None = None
+    """Of the median; None of too few repeats for one."""
 
 
 def measure_latency(
     calls: Mapping[str, Callable[[], object]],
     *,
     rounds: int = 30,
-    warm_up: int = 5,
     seed: int = 0,
     clock: Callable[[], float] = time.perf_counter,
     on_round: Callable[[int, int], None] | None = None,
 ) -> dict[str, Latency]:
-    """Time calls in rounds: every round runs each of them once, in a new random order.
+    """Time calls in rounds, see `leannet.measure.bench.time_in_rounds`.
 
     Args:
-        calls: What is timed, by name; each runs one inference on inputs that are ready.
+        calls: What is timed, by name; each runs one inference on inputs that are ready, and reads the answer.
         rounds: Number of timed rounds.
-        warm_up: Rounds before them that are not counted.
-        seed: Of the order.
+        seed: Of the order and of the bootstrap.
         clock: Seconds; another one is for tests.
-        on_round: Told after each round, how many are done and how many there are.
+        on_round: Told after each timed round how many are done and how many there are; (0, rounds) while warming up.
 
     Returns:
-        The latency by name. PyTorch's number of threads stands beside it.
+        The latency by name.
     """
-    order = list(calls)
-    shuffle = random.Random(seed).shuffle
-    seconds: dict[str, list[float]] = {name: [] for name in order}
-    total = warm_up + rounds
-    with torch.inference_mode():
-        for number in range(total):
-            shuffle(order)
-            for name in order:
-                start = clock()
-                calls[name]()
-                elapsed = clock() - start
-                if number >= warm_up:
-                    seconds[name].append(elapsed)
-            if on_round is not None:
-                on_round(number + 1, total)
-    return {name: _summarise(times) for name, times in seconds.items()}
-
-
-def _summarise(seconds: list[float]) -> Latency:
-    p90 = statistics.quantiles(seconds, n=10, method="inclusive")[-1] if len(seconds) > 1 else seconds[0]
-    return Latency(
-        median_ms=1000 * statistics.median(seconds),
-        p90_ms=1000 * p90,
-        repeats=len(seconds),
-        threads=torch.get_num_threads(),
+    times = time_in_rounds(
+        calls, rounds=rounds, seed=seed, stopwatch=HostStopwatch(clock), clock=clock, on_round=on_round
     )
+    return {
+        timing.network: Latency(
+            median_ms=timing.median_ms.value,
+            p90_ms=timing.p90_ms,
+            repeats=timing.calls,
+            threads=torch.get_num_threads(),
+            interval=timing.median_ms if timing.calls >= LEAST_ROUNDS else None,
+        )
+        for timing in summarise(times, 1, None, seed=seed)
+    }

@@ -16,7 +16,9 @@ from torch import nn
 
 from leannet.data import SPLIT_SEED, BadImages, Source, open_source
 from leannet.measure import MACS_RULE, Latency, measure_latency
+from leannet.measure.bench import LoadMeter
 from leannet.models import check_name, create_network
+from leannet.report.bench.notes import BUSY
 from leannet.report.runs import RunObserver, RunRecord, finished_runs, read_record, train_run
 from leannet.report.table import ComparisonRow, comparison_rows, write_results
 from leannet.training import (
@@ -138,7 +140,7 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
     write_json(folder / "splits.json", source.split_lists)
     observer.data_ready(data)
 
-    circumstances = {
+    circumstances: dict[str, Any] = {
         "data": data.description(),
         "recipe": data.recipe.as_dict(),
         "macs_rule": MACS_RULE,
@@ -159,7 +161,11 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
     first = {record.network: _run_folder(folder, record.network, record.seed) for record in reversed(records)}
     # An earlier network whose weights were removed has no latency, and is no reason to fail.
     there = {name: first[name] for name in networks if (first[name] / "config.json").is_file()}
-    rows = comparison_rows(records, _latencies(there, data, observer))
+    load = LoadMeter()
+    latencies = _latencies(there, data, observer)
+    if (others := load.finish().others or 0) > BUSY:
+        circumstances["latency"] += f"; other processes took {100 * others:.0f} % of the cores meanwhile"
+    rows = comparison_rows(records, latencies)
     write_results(rows, folder, circumstances)
     _report([first[name] for name in networks], folder, data, observer)
     return rows

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from leannet.measure import Interval, Latency, seeds_interval, wilson_interval
+from leannet.measure import Interval, Latency, mean_interval
 from leannet.report.runs import RunRecord
 from leannet_runtime.files import write_csv, write_json
 
@@ -65,7 +65,7 @@ def comparison_rows(records: Sequence[RunRecord], latencies: Mapping[str, Latenc
     rows = [
         ComparisonRow(
             network=name,
-            top1=_interval(runs),
+            top1=mean_interval([run.top1 for run in runs], runs[0].total),
             seeds=tuple(run.seed for run in runs),
             correct=tuple(run.correct for run in runs),
             total=runs[0].total,
@@ -84,12 +84,6 @@ def comparison_rows(records: Sequence[RunRecord], latencies: Mapping[str, Latenc
         for name, runs in by_network.items()
     ]
     return sorted(rows, key=lambda row: (-accuracies[row.network], row.macs))
-
-
-def _interval(runs: Sequence[RunRecord]) -> Interval:
-    if len(runs) == 1:
-        return wilson_interval(runs[0].correct, runs[0].total)
-    return seeds_interval([run.top1 for run in runs])
 
 
 def _dominates(one: tuple[Fraction, int], other: tuple[Fraction, int]) -> bool:

@@ -28,6 +28,7 @@ from leannet.papers.tables import (
 from leannet.papers.tables.evidence import check_state
 from leannet.papers.tables.experiment import DEFAULT_DATA
 from leannet.papers.tables.files import tables_page
+from leannet.papers.tables.plan import about_text
 from leannet.papers.tables.training import begin_without_data, read_state
 from leannet.report.html import REPORT
 from leannet.training import load_recipe
@@ -37,7 +38,7 @@ from leannet_cli.console import make_console
 from leannet_cli.reproduce.paper_tables import print_tables
 from leannet_cli.reproduce.progress import ReproduceProgress
 from leannet_cli.reproduce.tables import print_reproduction
-from leannet_runtime.errors import UserError
+from leannet_runtime.errors import EXIT_INTERRUPTED, UserError
 from leannet_runtime.files import make_folder, new_folder, runs_folder, write_text
 
 __all__ = ["Request", "report_reproduction", "reproduce_paper_figure", "reproduce_tables"]
@@ -105,8 +106,7 @@ def reproduce_tables(request: Request, tables: tuple[str, ...], number: int | No
         return
     if request.records is None:
         for device in ("cpu", *(("cuda",) if request.device.startswith("cuda") else ())):
-            with BenchProgress() as progress:
-                run_timings(plan.experiment, plan.budget, plan.folder, progress, tables=tables, device=device)
+            _time(plan, tables, device)
     evidence = read_evidence(plan)
     rows = {table: make_rows(evidence, table) for table in tables}
     chosen = None if tables == find_tables(request.paper) else tables
@@ -120,6 +120,21 @@ def reproduce_tables(request: Request, tables: tuple[str, ...], number: int | No
     console = make_console()
     print_tables(console, evidence, rows, verdicts)
     console.print(f"\nWritten to {folder}: {', '.join(names)}")
+
+
+def _time(plan: Plan, tables: tuple[str, ...], device: str) -> None:
+    """Take the times that are missing."""
+    with BenchProgress() as progress:
+        try:
+            run_timings(plan.experiment, plan.budget, plan.folder, progress, tables=tables, device=device)
+        except KeyboardInterrupt:
+            progress.close()
+            typer.echo(
+                f"leannet: interrupted while times were taken: trainings and complete times are kept in {plan.folder}. "
+                "Run the same command again to go on.",
+                err=True,
+            )
+            raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def report_reproduction(folder: Path, file: Path | None) -> Path:
@@ -167,10 +182,10 @@ def _at_budget(drawing: Drawing, plan: Plan) -> Drawing:
 def _run(request: Request, plan: Plan, classes: frozenset[str] | None = None) -> None:
     """Say what is to do, and do it unless only the plan or only the records are wanted."""
     console = make_console(stderr=not request.plan)
-    console.print(plan.sentence())
+    console.print(plan.sentence(records_only=request.records is not None))
     if request.plan:
         for step in plan.left:
-            console.print(f"  {step.network}, seed {step.seed}: about {step.seconds / 3600:.2f} h, into {step.folder}")
+            console.print(f"  {step.network}, seed {step.seed}: {about_text(step.seconds)}, into {step.folder}")
         return
     if request.records is not None:
         if check_state(plan) is None:

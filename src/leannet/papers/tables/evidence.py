@@ -84,7 +84,8 @@ def check_state(plan: Plan) -> dict[str, Any] | None:
     if state is not None and (state["paper"], state["budget"]) != (plan.experiment.paper, plan.budget.as_dict()):
         before = f"{state['paper']}, budget {state['budget'].get('name') if isinstance(state['budget'], dict) else '?'}"
         why = f"they are of {before}, or of this budget as it was before"
-        raise UserError(f"{plan.folder} holds records of another budget", why, "Choose another --records or --output")
+        other = "budget" if state["paper"] == plan.experiment.paper else "paper"
+        raise UserError(f"{plan.folder} holds records of another {other}", why, "Choose another --records or --output")
     return state
 
 

@@ -9,7 +9,7 @@ from leannet.papers.tables.budget import Budget
 from leannet.papers.tables.experiment import DATASETS, Experiment, trained_for
 from leannet.training import Recipe, load_recipe
 
-__all__ = ["Plan", "Step", "make_plan"]
+__all__ = ["Plan", "Step", "about_text", "make_plan"]
 
 JUDGED_FASTER = 3
 """About so much faster than it is trained, an image is judged."""
@@ -59,8 +59,12 @@ class Plan:
         """About how long those take."""
         return sum(step.seconds for step in self.left) / 3600
 
-    def sentence(self) -> str:
-        """Say it in words."""
+    def sentence(self, records_only: bool = False) -> str:
+        """Say it in words.
+
+        Args:
+            records_only: Whether nothing is run.
+        """
         left, budget = len(self.left), self.budget
         if not self.networks:
             return f"{self.experiment.paper}: these tables have no accuracy of their own, so that nothing is trained"
@@ -70,8 +74,18 @@ class Plan:
             f"{self.experiment.paper}, budget {budget.name}: {len(self.wanted)} trainings "
             f"({len(self.networks)} networks, {len(budget.seeds)} seed{'s' * (len(budget.seeds) > 1)}, "
             f"{recipe.epochs} epoch{'s' * (recipe.epochs != 1)} of {images} images), "
-            f"{left} to do, about {self.hours:.1f} h on 2 cores at 32 px"
+            + (f"{len(self.wanted) - left} recorded" if records_only else f"{left} to do, {self.duration}")
         )
+
+    @property
+    def duration(self) -> str:
+        """About how long those take, in words."""
+        return f"{about_text(3600 * self.hours)} on 2 cores with images of 32 px; times of networks come on top"
+
+
+def about_text(seconds: float) -> str:
+    """Say a guessed duration in words."""
+    return f"about {seconds / 3600:.1f} h" if seconds >= 1800 else f"about {max(1, round(seconds / 60))} min"
 
 
 def make_plan(experiment: Experiment, budget: Budget, folder: Path, tables: tuple[str, ...] | None = None) -> Plan:

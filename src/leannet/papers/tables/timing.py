@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,10 @@ from leannet.papers.published import load_paper
 from leannet.papers.tables.budget import Budget
 from leannet.papers.tables.experiment import Experiment, Timing
 from leannet.report.bench import BenchObserver, BenchRequest, run_bench
+from leannet.report.bench.notes import BUSY
 from leannet_runtime import UserError
 
 __all__ = ["GroupTimes", "read_times", "run_timings", "timed_networks", "timing_request"]
-
-BUSY = 0.1
-"""From this share of the time of all cores, what others did is told beside times."""
 
 _OF_THE_MACHINE = ("device", "threads")
 
@@ -66,6 +65,7 @@ def run_timings(
     for timing in experiment.timings:
         place, request = _place(folder, timing, device), timing_request(experiment, budget, timing, device)
         if set(timing.tables) & set(tables) and not _complete(place, request):
+            shutil.rmtree(place, ignore_errors=True)  # what was taken otherwise, or not to the end
             run_bench(request, place, observer)
 
 

@@ -63,8 +63,11 @@ def notes(evidence: Evidence, rows: Sequence[TableRow]) -> tuple[str, ...]:
     groups = [group for (name, _), group in evidence.times.items() if name == timing.name]
     taken = [f"ours: {group.circumstances}" for group in groups] or ["ours are not taken yet, or not in this way"]
     found.append(f"Times are multiples of that of {timing.reference}; {'; '.join(taken)}.")
-    printed = (figure for row in rows for figure in row.published.values())
-    found += dict.fromkeys(f"{figure.network}, {figure.quantity}: {figure.note}" for figure in printed if figure.note)
+    noted: dict[tuple[str, str], list[str]] = {}
+    for figure in (figure for row in rows for figure in row.published.values() if figure.note):
+        noted.setdefault((figure.quantity, figure.note), []).append(figure.network)
+    for (quantity, note), networks in noted.items():
+        found.append(f"{quantity} of {', '.join(dict.fromkeys(networks))}: {note}")
     return tuple(found)
 
 
@@ -80,7 +83,7 @@ def _count_cells(row: TableRow, quantity: str, ours: int) -> list[str]:
     places = f"{printed.value / 1e6:.6f}".rstrip("0").rstrip(".")
     if printed.unit == "":
         text = f"{ours / 1e6:.6f}"
-    return [places, text, f"{100 * (ours / printed.value - 1):+.1f}"]
+    return [places, text, f"{round(100 * (ours / printed.value - 1), 1) + 0.0:+.1f}"]
 
 
 def _time_cells(row: TableRow, quantities: Sequence[str], device: str) -> list[str]:

@@ -46,24 +46,30 @@ def begin_folder(folder: Path, request: BenchRequest) -> None:
     """Make the folder with what is known before anything is timed.
 
     Raises:
-        UserError: It cannot be written to, or holds a run of another kind.
+        UserError: It cannot be written to, or holds a run of another kind, or a bench of something else.
     """
     make_folder(folder)
-    if any((folder / name).exists() for name in (ARGUMENTS, RESULTS, "config.json")) and not _is_ours(folder):
-        why = "a run of another kind lies in it"
-        raise UserError(f"cannot write to {folder}", why, "Choose another --output")
+    if any((folder / name).exists() for name in (ARGUMENTS, RESULTS, "config.json")):
+        earlier = _arguments(folder)
+        if earlier.get("verb") != "bench":
+            why = "a run of another kind lies in it"
+            raise UserError(f"cannot write to {folder}", why, "Choose another --output")
+        asked = request.arguments()
+        if different := [name for name in asked if earlier.get(name) != asked[name]]:
+            why = f"it was made with other {', '.join(different)}"
+            raise UserError(f"{folder} holds another bench", why, "Choose another --output")
     for name in FILES:
         (folder / name).unlink(missing_ok=True)
     write_text(folder / ARGUMENTS, yaml.safe_dump(request.arguments(), sort_keys=False))
     write_json(folder / "environment.json", environment())
 
 
-def _is_ours(folder: Path) -> bool:
+def _arguments(folder: Path) -> dict[str, Any]:
     try:
         arguments = yaml.safe_load((folder / ARGUMENTS).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return False
-    return isinstance(arguments, dict) and arguments.get("verb") == "bench"
+        return {}
+    return arguments if isinstance(arguments, dict) else {}
 
 
 def write_results(results: BenchResults, folder: Path) -> None:

@@ -67,7 +67,8 @@ class BenchRequest:
         for name in dict.fromkeys((*self.models, *([self.reference] if self.reference else []))):
             check_name(name)
         if self.dtype not in DTYPES:
-            raise UserError(f"unknown data type {self.dtype}", "there is no such", f"Choose {' or '.join(DTYPES)}")
+            why = "networks are not timed in it"
+            raise UserError(f"cannot use --dtype {self.dtype}", why, f"Choose {' or '.join(DTYPES)}")
         reference = self.reference or self.models[0]
         models = self.models if reference in self.models else (reference, *self.models)
         names = [name.strip() for name in self.device.split(",")]

@@ -23,7 +23,10 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: It is something else.
         OSError: It cannot be read.
     """
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path.name} is no JSON") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path.name} is no record")
     return content

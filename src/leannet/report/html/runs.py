@@ -26,7 +26,9 @@ def read_run(folder: Path) -> RunRecords:
         UserError: It is none, it is not finished, or a record in it is damaged.
     """
     if not (folder / "args.yaml").is_file():
-        raise UserError(f"cannot report {folder}", "it is no run folder", "Name one, such as runs/compare/digits")
+        below = sorted(path.parent for path in folder.glob("*/args.yaml"))
+        named = " or ".join(map(str, below[:3])) if below else "one, such as runs/compare/digits"
+        raise UserError(f"cannot report {folder}", "it is no run folder: it has no args.yaml", f"Name {named}")
     if not (folder / "results.json").is_file():
         raise UserError(f"cannot report {folder}", "the run is not finished", "Run its command again to go on")
     try:
@@ -40,7 +42,8 @@ def read_run(folder: Path) -> RunRecords:
         if "model" in arguments and "recipe" in arguments:
             return _training(folder, arguments, results)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        why = f"its records are damaged or of another version ({type(error).__name__}: {error})".replace("\n", " ")
+        what = f"one of its files lacks {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+        why = f"its records are damaged or of another version ({what})".replace("\n", " ")
         raise UserError(f"cannot report {folder}", why, "Run it again, or leave it out") from error
     raise UserError(f"cannot report {folder}", "its args.yaml is of no verb that is known here", "Leave it out")
 
@@ -101,7 +104,9 @@ def _comparison(folder: Path, arguments: dict[str, Any], results: dict[str, Any]
         timings: tuple[Timing, ...] = ()
         if latency:
             counted = f"{latency['threads']} thread{'s' if latency['threads'] > 1 else ''}"
-            timings = (Timing(f"{results['latency']}, {counted}", None, latency["median_ms"], latency["p90_ms"]),)
+            interval = Interval(**latency["interval"]) if latency.get("interval") else None  # older records have none
+            how = f"{results['latency']}, {counted}"
+            timings = (Timing(how, interval, latency["median_ms"], latency["p90_ms"]),)
         networks.append(
             NetworkRecord(
                 name=name,
