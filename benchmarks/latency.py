@@ -6,8 +6,8 @@
 Networks of one table are timed by the instrument of ``leannet bench``: in turns, copies of each, the ratio to the first
 network with its interval. Every form is checked to answer like the network it was made from, on two photographs, and
 every backend to answer like PyTorch, before it is timed. Files keep the form that a network has, so that all forms
-stand beside each other in all backends. "no reorders" is the same graph in words for which ONNX Runtime need not leave
-its own layout of memory (see `reorders.py`).
+stand beside each other in all backends. "fewer reorders" is the same graph in words for which ONNX Runtime leaves its
+own layout of memory less often (see `reorders.py`).
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from leannet.measure.bench import COPIES, LoadMeter, cpu_limits, summarise, time
 from leannet.report.bench.networks import check_answer
 from leannet.training import environment
 from leannet_runtime.formats import FileFormat
-from reorders import without_reorders
+from reorders import fewer_reorders
 
 IMG_SIZE = 224
 CLASSES = 10
 DMP = "efficientnet_b0_dmp"
 
 
-class WithoutReorders(Exports):
+class FewerReorders(Exports):
     """Files in other words."""
 
     def file_of(self, model: nn.Module, images: Tensor, file_format: FileFormat = "onnx") -> bytes:
         """Return the content of the file."""
-        return without_reorders(super().file_of(model, images, file_format))
+        return fewer_reorders(super().file_of(model, images, file_format))
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Way:
 USUAL = Way(Exports(as_they_are=True))
 MORE_WAYS = {
     "eager": Way(USUAL.exports, ", channels_last", channels_last=True),
-    "onnxruntime": Way(WithoutReorders(as_they_are=True), ", no reorders"),
+    "onnxruntime": Way(FewerReorders(as_they_are=True), ", fewer reorders"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Other words for the same ONNX graph, with which ONNX Runtime need not reorder memory around squeeze-and-excitation.
+"""Other words for the same ONNX graph, with which ONNX Runtime reorders memory less around squeeze-and-excitation.
 
 Its convolutions have a layout of their own, blocks of channels, and few other operators know it: a mean over height
 and width does only as GlobalAveragePool, and a product only of maps of equal shape. So here the mean is written as
@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["without_reorders"]
+__all__ = ["fewer_reorders"]
 
 
-def without_reorders(content: bytes) -> bytes:
+def fewer_reorders(content: bytes) -> bytes:
     """Rewrite means and gates of an exported network.
 
     Args:

@@ -1,6 +1,7 @@
 """Whether the instrument finds a difference where there is none: the same network entered twice, again and again.
 
     python benchmarks/same_network_twice.py [--network mobilenetv2_100] [--backend eager] [--runs 20] [--rounds 100]
+                                            [--copies N]
 
 Each run makes the network anew, twice, and times the two in turns as ``leannet bench`` does. Of 20 intervals of the
 ratio at least 19 should hold 1. An interval of exactly 95 % reaches that in three of four tries, so that one failure
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--img-size", type=int, default=224)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--copies", type=int, help="of each; by default as many as `leannet bench` takes")
     parser.add_argument("--output", type=Path, default=Path("results/same_network_twice.json"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -82,8 +84,9 @@ def one_run(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
         torch.manual_seed(0)
         model = create_network(arguments.network, num_classes=CLASSES, img_size=arguments.img_size).eval()
         exports = Exports()
-        copies = 1 if arguments.backend == "compile" else COPIES
-        calls[name] = [prepare_call(arguments.backend, model, images, how, exports) for _ in range(copies)]
+        usual = 1 if arguments.backend == "compile" else COPIES
+        several = range(arguments.copies or usual)
+        calls[name] = [prepare_call(arguments.backend, model, images, how, exports) for _ in several]
     calls = {name: calls[name] for name in (FIRST, SECOND)}  # the order of the turns does not tell who was made first
     load = LoadMeter()
     watch = stopwatch_for(arguments.backend, how)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from leannet.blocks import DuplicatePlanes
+from leannet.blocks import Duplicate, DuplicateBranches, DuplicatePlanes
 from leannet.deploy import backend_files, backends
 from leannet.deploy.backend_files import Exports
 from leannet.deploy.backends import (
@@ -20,6 +20,7 @@ from leannet.deploy.backends import (
     prepare_call,
     stopwatch_for,
 )
+from leannet.deploy.formats.network_graph import in_form
 from leannet.measure.bench import CudaStopwatch, HostStopwatch
 from leannet.models import create_network
 from leannet.report.bench import BenchRequest
@@ -117,6 +118,15 @@ def test_openvino_is_timed_in_the_form_in_which_it_is_shipped(network, images):
     assert as_it_is.file_of(dmp, torch.randn(1, 3, 32, 32), "openvino") == exports.file_of(
         dmp, torch.randn(1, 3, 32, 32)
     )
+
+
+@pytest.mark.parametrize(
+    ("file_format", "block"), [("onnx", Duplicate), ("openvino", DuplicatePlanes), ("executorch", DuplicateBranches)]
+)
+def test_each_kind_of_file_has_its_form(file_format, block):
+    dmp = create_network("efficientnet_b0_dmp", num_classes=5, img_size=32).eval()
+    kinds = {type(module) for module in in_form(dmp, file_format).modules()}
+    assert kinds & {Duplicate, DuplicatePlanes, DuplicateBranches} == {block}
 
 
 def test_threads_of_a_session(network, images, exports, monkeypatch):

@@ -70,13 +70,13 @@ def write_run(step, correct, images, fingerprint, fields):
     (step.folder / "results.json").write_text(json.dumps(results))
 
 
-def write_times(plan, name, milliseconds, *, others=0.0, cold=()):
+def write_times(plan, name, milliseconds, *, others=0.0, cold=(), copies=1):
     """Write a finished timing: lists of milliseconds by network."""
     place = plan.folder / "timing" / name
     place.mkdir(parents=True)
     lines = [f"{number},{network},{ms}" for network, all_ms in milliseconds.items() for number, ms in enumerate(all_ms)]
     (place / "rounds.csv").write_text("\n".join(["round,network,ms", *lines]) + "\n")
-    table = {"backend": "eager", "device": "cpu", "threads": 1, "batch_size": 1, "warm_up_rounds": 9}
+    table = {"backend": "eager", "device": "cpu", "threads": 1, "batch_size": 1, "warm_up_rounds": 9, "copies": copies}
     table["load"] = {"before": 0.1, "after": 0.2, "others": others}
     table["networks"] = [{"network": network, "stable": network not in cold} for network in milliseconds]
     (place / "results.json").write_text(json.dumps({"complete": True, "tables": [table]}))

@@ -96,6 +96,20 @@ def test_times_tell_under_which_circumstances_they_were_taken(tmp_path):
     assert cold.reason.endswith(f"{told} in turns; times of sm_v2 had not settled before")
 
 
+def test_times_of_several_copies_have_the_wider_interval(tmp_path):
+    """Each copy is as fast as the other network's, or a tenth slower, by where it lies; no round tells."""
+    widths = []
+    for copies in (1, 6):
+        plan = plan_of("sm_v2", tmp_path / str(copies))
+        write_reproduction(plan, {})
+        slower = [20.0, 20.0, 20.0, 20.0, 20.0, 22.0] * 20
+        write_times(plan, "family-cpu", {"mobilenetv2_100": [20.0] * 120, "sm_v2": slower}, copies=copies)
+        timing = next(timing for timing in plan.experiment.timings if timing.name == "family")
+        found = read_evidence(plan).ratio("sm_v2", "mobilenetv2_100", timing, "cpu")
+        widths.append(found.high - found.low)
+    assert widths == pytest.approx([0, 0.1])
+
+
 @pytest.mark.parametrize("change", [{"rounds": 3}, {"img_sizes": [96]}, {"models": ["sm_v2"]}, {"complete": False}])
 def test_times_that_were_taken_otherwise_are_not_kept(tmp_path, monkeypatch, change):
     plan = plan_of("sm_v2", tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["print_bench"]
 
 HEADINGS = ("px", "MACs", "memory", "median ms", "95 % interval", "p90", "p99", "images/s", "ratio", "95 % interval")
+LEFT_OUT = ("px", "memory", "p90", "p99", "images/s")
+WIDE = 140  # columns of a terminal, below which those are left out
 COLOURS = {"faster": "green", "slower": "red"}
 
 
@@ -45,6 +48,7 @@ def print_bench(results: BenchResults, folder: Path) -> None:
 def _print_table(console: Console, table: BenchTable) -> None:
     console.print(f"\n{table.setting.title()}", style="bold")
     if table.timings:
+        narrow = console.is_terminal and shutil.get_terminal_size().columns < WIDE
         drawn = Table(box=None, pad_edge=False, header_style="bold")
         drawn.add_column("network", no_wrap=True)
         for heading in HEADINGS:
@@ -64,6 +68,8 @@ def _print_table(console: Console, table: BenchTable) -> None:
                 f"{timing.images_per_second:.1f}",
                 *_ratio_cells(timing, table.reference),
             )
+        if narrow:  # the files have the rest
+            drawn.columns = [column for column in drawn.columns if column.header not in LEFT_OUT]
         console.print(drawn)
     record = table.as_dict()
     console.print(circumstances_text(record))
