@@ -1,8 +1,11 @@
 """Mistakes in options: each is refused in one line that names the thing, the reason and the remedy."""
 
 import pytest
+import timm
+import torch
 import yaml
 from command_line import QUICK, SMALLEST, leannet, refusal
+from model_folders import make_model_folder
 
 
 @pytest.fixture
@@ -154,3 +157,59 @@ def test_size_that_a_network_cannot_take(compare):
     said = compare("--img-size", 8, "--no-small-input", network="test_vit")
     assert said.startswith("leannet: test_vit cannot take images of 8 pixels: ")
     assert said.endswith("Choose another --img-size.")
+
+
+@pytest.fixture(scope="module")
+def folder(trees, tmp_path_factory):
+    return make_model_folder(tmp_path_factory.mktemp("run") / "best", trees, steps=1)
+
+
+@pytest.mark.parametrize("verb", [("profile",), ("bench", "--rounds", 1), ("export",)])
+def test_weights_that_do_not_fit_the_config(folder, tmp_path, verb):
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    (mixed / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    (mixed / "config.json").write_text((folder / "config.json").read_text().replace(SMALLEST, "resnet56_cifar"))
+    assert refusal(verb[0], mixed, *verb[1:]) == (
+        f"leannet: cannot use {mixed / 'model.safetensors'}: its weights are not those of the network in config.json. "
+        "Copy both files from the same folder again."
+    )
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["config.json", "mixed", "model.safetensors"]
+
+
+@pytest.mark.parametrize("verb", [("profile",), ("bench", "--rounds", 1)])
+@pytest.mark.parametrize("network", [SMALLEST, "torchvision/resnet18"])
+def test_more_classes_than_a_network_has(verb, network):
+    said = refusal(verb[0], network, *verb[1:], "--num-classes", 10**9)
+    expected = f"cannot make {network} with 1,000,000,000 classes: a network has 1,048,576 at most. Pass fewer classes."
+    assert said == f"leannet: {expected}"
+
+
+def test_more_classes_than_suit_the_weights(folder, monkeypatch):
+    monkeypatch.setattr("leannet.models.parts.model_limits.SPARE_PARAMETERS", 0)
+    said = refusal("profile", folder, "--num-classes", 100_000)
+    assert said.startswith(f"leannet: cannot make {folder} with 100,000 classes: it would be far larger than the ")
+    assert said.endswith(" numbers in model.safetensors. Pass fewer classes.")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: ..."),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 238.42 GiB."),
+        MemoryError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_classes_for_which_there_is_no_memory(folder, monkeypatch, error):
+    def make(*_, **__):
+        raise error
+
+    monkeypatch.setattr(timm, "create_model", make)
+    why = "there is not enough memory for it"
+    for network in (SMALLEST, folder):
+        assert refusal("profile", network, "--num-classes", 1_000_000) == (
+            f"leannet: cannot make {network} with 1,000,000 classes: {why}. "
+            "Pass fewer classes, or choose a smaller network."
+        )
+    assert refusal("profile", SMALLEST) == f"leannet: cannot make {SMALLEST}: {why}. Choose a smaller network."

@@ -24,7 +24,7 @@ from leannet.models.create import (
 )
 from leannet.models.parts.exit_macs import ExitMacs, count_exit_macs
 from leannet.models.parts.gate_meter import GateMeter
-from leannet.models.parts.model_config import read_model_config, unusable_config
+from leannet.models.parts.model_config import first_line, read_model_config, unusable_config
 from leannet.models.parts.multi_exit import AllExits, ExitLogits, MultiExit, has_exits
 from leannet.models.small_input import SMALL_INPUT_BELOW, make_small_input
 
@@ -43,6 +43,7 @@ __all__ = [
     "count_exit_macs",
     "create_network",
     "default_img_size",
+    "first_line",
     "fuse",
     "has_exits",
     "is_model_folder",

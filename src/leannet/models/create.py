@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from timm.models import PretrainedCfg, get_pretrained_cfg, is_model, model_entry
 from torch import nn
 
 from leannet.models.adapted import TORCHVISION
-from leannet.models.parts.model_config import CONFIG, read_model_config, unusable_config
-from leannet.models.parts.model_limits import WEIGHTS, check_model_config, no_larger_than_weights
+from leannet.models.parts.model_config import CONFIG, first_line, read_model_config, unusable_config
+from leannet.models.parts.model_limits import MOST_CLASSES, WEIGHTS, check_model_config, no_larger_than_weights
 from leannet.models.small_input import SMALL_INPUT_BELOW
 from leannet_runtime import UserError
 
@@ -144,18 +145,62 @@ def create_network(
         The network, with `pretrained_cfg`.
 
     Raises:
-        UserError: Unknown name, or no small-input form; of a model folder: it describes no known network, or one that
-            is larger than its weights.
+        UserError: Unknown name, no small-input form, or too many classes; of a model folder: it describes no known
+            network, or one that is larger than its weights, or its files do not belong together.
     """
     check_name(name)
     if num_classes is not None:
+        if num_classes > MOST_CLASSES:  # the same as for model folders: a network with more could not be read back
+            why = f"a network has {MOST_CLASSES:,} at most"
+            raise UserError(f"cannot make {name} with {num_classes:,} classes", why, "Pass fewer classes")
         kwargs["num_classes"] = num_classes
     if is_model_folder(name):
         default_img_size(name)
         if not (Path(name) / WEIGHTS).is_file():  # timm would take other files too, such as pickles
             raise UserError(f"cannot use {name}", f"it has no {WEIGHTS}", "Give a folder that training wrote")
-        with no_larger_than_weights(name):
+        with _enough_memory(name, num_classes), _fitting_files(name), no_larger_than_weights(name, num_classes):
             return timm.create_model(f"local-dir:{name}", pretrained=True, **kwargs)
+    with _enough_memory(name, num_classes):
+        return _create_by_name(name, img_size, small_input, pretrained, kwargs)
+
+
+@contextlib.contextmanager
+def _enough_memory(name: str, num_classes: int | None) -> Iterator[None]:
+    """Say in one line that a network does not fit into memory; PyTorch has an exception of its own for each device."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        classes = "" if num_classes is None else f" with {num_classes:,} classes"
+        fewer = "Choose a smaller network" if num_classes is None else "Pass fewer classes, or choose a smaller network"
+        raise UserError(f"cannot make {name}{classes}", "there is not enough memory for it", fewer) from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or "allocate" in str(error)
+
+
+@contextlib.contextmanager
+def _fitting_files(folder: str) -> Iterator[None]:
+    """Say in one line what is wrong with a model folder; timm and PyTorch let errors of many types through."""
+    try:
+        yield
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise unusable_config(folder, first_line(error)) from error
+    except RuntimeError as error:
+        if _is_out_of_memory(error):
+            raise
+        if "state_dict" not in str(error):
+            raise unusable_config(folder, first_line(error)) from error
+        why = "its weights are not those of the network in config.json"
+        remedy = "Copy both files from the same folder again"
+        raise UserError(f"cannot use {Path(folder) / WEIGHTS}", why, remedy) from error
+
+
+def _create_by_name(
+    name: str, img_size: int | None, small_input: bool | None, pretrained: bool, kwargs: dict[str, Any]
+) -> nn.Module:
     own_size = default_img_size(name)
     size = img_size or own_size
     if not name.startswith(TORCHVISION):

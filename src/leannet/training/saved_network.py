@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from leannet.models import create_network, model_title, read_model_config, unusable_config
+from leannet.models import create_network, first_line, model_title, read_model_config, unusable_config
 from leannet.training.network import try_out
 from leannet_runtime import Preprocessing, UserError
 from leannet_runtime.files import file_sha256
@@ -74,18 +74,10 @@ def load_saved_network(folder: Path, img_size: int | None = None) -> SavedNetwor
     try:
         preprocessing = Preprocessing.from_pretrained_cfg(config["pretrained_cfg"])
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise unusable_config(folder, f"pretrained_cfg is not timm's ({_reason(error)})") from error
+        raise unusable_config(folder, f"pretrained_cfg is not timm's ({first_line(error)})") from error
     if img_size is not None:
         preprocessing = replace(preprocessing, img_size=img_size)
-    try:
-        model = create_network(str(folder))
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise unusable_config(folder, _reason(error)) from error
-    except RuntimeError as error:
-        if "state_dict" not in str(error):
-            raise unusable_config(folder, _reason(error)) from error
-        why = "its weights are not those of the network in config.json"
-        raise UserError(f"cannot use {weights}", why, "Copy both files from the same folder again") from error
+    model = create_network(str(folder))
     num_classes = _try_out(folder, model, preprocessing.img_size)
     names = config.get("label_names")
     if names is not None and len(names) != num_classes:
@@ -112,7 +104,7 @@ def _check_weights(path: Path) -> str:
             pass
         return file_sha256(path)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot read {path}", _reason(error), "Copy or train it again") from error
+        raise UserError(f"cannot read {path}", first_line(error), "Copy or train it again") from error
 
 
 def _try_out(folder: Path, model: nn.Module, img_size: int) -> int:
@@ -123,12 +115,6 @@ def _try_out(folder: Path, model: nn.Module, img_size: int) -> int:
         why = f"it answers an image with {shape}, not with the logits of at least two classes"
         raise UserError(f"{folder} is no classifier", why, "Give the folder of one")
     return int(answer.shape[1])
-
-
-def _reason(error: BaseException) -> str:
-    """Return the first line of what an error says."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return text.strip().splitlines()[0] if text.strip() else type(error).__name__
 
 
 def run_name(model: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from leannet_runtime import UserError
 
-__all__ = ["CONFIG", "read_model_config", "unusable_config"]
+__all__ = ["CONFIG", "first_line", "read_model_config", "unusable_config"]
 
 CONFIG = "config.json"
 
@@ -51,3 +51,9 @@ def read_model_config(folder: str | Path) -> dict[str, Any]:
 def unusable_config(folder: str | Path, why: str) -> UserError:
     """Return the error for a ``config.json`` that can be read, and does not describe a network."""
     return UserError(f"cannot use {Path(folder) / CONFIG}", why, _REMEDY)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its type where it says nothing."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text.strip().splitlines()[0] if text.strip() else type(error).__name__

@@ -20,7 +20,7 @@ from torch.nn.modules.module import (
 from leannet.models.parts.model_config import unusable_config
 from leannet_runtime import UserError
 
-__all__ = ["WEIGHTS", "check_model_config", "no_larger_than_weights"]
+__all__ = ["MOST_CLASSES", "WEIGHTS", "check_model_config", "no_larger_than_weights"]
 
 WEIGHTS = "model.safetensors"
 
@@ -84,13 +84,14 @@ def check_model_config(folder: str | Path, config: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def no_larger_than_weights(folder: str | Path) -> Iterator[None]:
+def no_larger_than_weights(folder: str | Path, num_classes: int | None = None) -> Iterator[None]:
     """Let no network be made that is much larger than the file of its weights.
 
     A layer is counted before its memory is filled, so that what is declared costs nothing.
 
     Args:
         folder: A model folder with ``model.safetensors``.
+        num_classes: What the user asked for, so that a classifier that is too large is not said to be the folder's.
 
     Raises:
         UserError: The file cannot be read, or the network has many more parameters than it, or too many modules.
@@ -109,6 +110,9 @@ def no_larger_than_weights(folder: str | Path) -> Iterator[None]:
         nonlocal parameters
         parameters += 0 if parameter is None else parameter.numel()
         if parameters > room:
+            if parameter is not None and num_classes in parameter.shape:
+                why = f"it would be far larger than the {saved:,} numbers in {WEIGHTS}"
+                raise UserError(f"cannot make {folder} with {num_classes:,} classes", why, "Pass fewer classes")
             raise unusable_config(folder, f"it describes a network far larger than the {saved:,} numbers in {WEIGHTS}")
 
     def count_module(_: nn.Module, __: str, ___: nn.Module | None) -> None:
