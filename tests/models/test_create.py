@@ -41,6 +41,7 @@ def test_known_names_pass(name):
         ("resnet20_cifar10", "resnet20_cifar"),
         ("torchvision/mobilenet_v9", "torchvision/mobilenet_v2"),
         ("torchvision/mobilenetv2_100", "torchvision/mobilenet_v2"),
+        ("torchvision/swin", "torchvision/swin_t"),
     ],
 )
 def test_an_unknown_name_is_answered_with_near_ones(name, suggestion):
@@ -51,14 +52,41 @@ def test_an_unknown_name_is_answered_with_near_ones(name, suggestion):
         assert error.value.why == "neither timm, nor leannet, nor torchvision/ has it, and it is no model folder"
         assert error.value.remedy.startswith("Did you mean ")
         assert suggestion in error.value.remedy
+        likest = error.value.remedy.partition("?")[0].removeprefix("Did you mean ").split(" or ")
+        assert not name.startswith("torchvision/") or all(each.startswith("torchvision/") for each in likest)
         assert "`leannet models --all PATTERN` searches the names" in error.value.remedy
 
 
-@pytest.mark.parametrize("name", ["", "qqqqqqqq", "torchvision/", "adaptedd"])
+@pytest.mark.parametrize("name", ["", "qqqqqqqq", "adaptedd"])
 def test_a_name_like_no_other_is_answered_without_a_guess_of_ours(name):
     with pytest.raises(UserError, match="unknown network") as error:
         check_name(name)
     assert "adapted" not in error.value.remedy
+
+
+@pytest.mark.parametrize("name", ["torchvision/", "torchvision/nope", "torchvision/qq"])
+def test_the_prefix_alone_makes_no_name_like_another(name):
+    with pytest.raises(UserError, match="unknown network") as error:
+        check_name(name)
+    assert error.value.remedy == "`leannet models --all PATTERN` searches the names"
+
+
+@pytest.mark.parametrize("name", ["e.onnx", "resnet20_cifar.onnx", "runs/lcnet_050.ONNX", "e.pt2", "e.xml", "e.pte"])
+def test_an_exported_file_is_no_network(name):
+    """Some names of files look like a network with a tag of weights."""
+    takers = "; `leannet predict` and `leannet serve` take such files" if name.lower().endswith(".onnx") else ""
+    for ask in (check_name, default_img_size, create_network):
+        with pytest.raises(UserError) as error:
+            ask(name)
+        assert str(error.value) == (
+            f"cannot take {name}: it is a file, not a network. Give the model folder that it was exported from{takers}."
+        )
+
+
+def test_any_other_file_is_no_network(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match=r"it is a file, not a network\. Give a model folder\.$"):
+        check_name(str(tmp_path / "model.safetensors"))
 
 
 def test_an_unknown_tag_of_weights_is_the_users_error():

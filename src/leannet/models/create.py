@@ -18,6 +18,7 @@ from leannet.models.parts.model_config import CONFIG, first_line, read_model_con
 from leannet.models.parts.model_limits import MOST_CLASSES, WEIGHTS, check_model_config, no_larger_than_weights
 from leannet.models.small_input import SMALL_INPUT_BELOW
 from leannet_runtime import UserError
+from leannet_runtime.formats import FORMATS
 
 __all__ = [
     "check_name",
@@ -86,18 +87,29 @@ def check_name(name: str) -> None:
         name: A timm name (with or without a tag of weights), "torchvision/NAME", or a model folder.
 
     Raises:
-        UserError: Nothing is called so; the nearest names stand in the message.
+        UserError: Nothing is called so; the nearest names stand in the message. Or it is a file.
     """
     if is_model_folder(name):
         return
     known = known_networks()
+    ending = Path(name).suffix.lower()  # before tags of weights, which such an ending looks like
+    exported = ending in {facts.ending for facts in FORMATS.values()}
+    if name not in known and (exported or Path(name).is_file()):
+        remedy = "Give the model folder that it was exported from" if exported else "Give a model folder"
+        if ending == FORMATS["onnx"].ending:
+            remedy += "; `leannet predict` and `leannet serve` take such files"
+        raise UserError(f"cannot take {name}", "it is a file, not a network", remedy)
     base, tag = split_model_name_tag(name)
     if is_model(base) and tag and not _is_own(base) and name not in _tagged(base):
         tags = ", ".join(_tagged(base)) or "none"
         raise UserError(f"unknown weights {name}", f"{base} has {tags}", "Name some of these, or leave the tag away")
     if name not in known and not is_model(base):
+        # The prefix is no part of the likeness: it is the same in all of them.
+        prefix = TORCHVISION if name.startswith(TORCHVISION) else ""
+        candidates = [each.removeprefix(prefix) for each in known if each.startswith(prefix)]
         # Short names come first among equals: people mean the plain network more often than its variants.
-        near = difflib.get_close_matches(name, sorted(known, key=len), n=3, cutoff=0.5)
+        likest = difflib.get_close_matches(name.removeprefix(prefix), sorted(candidates, key=len), n=3, cutoff=0.5)
+        near = [prefix + each for each in likest]
         meant = f"Did you mean {' or '.join(near)}? " if near else ""
         raise UserError(
             f"unknown network {name}",
