@@ -18,6 +18,7 @@ from leannet_runtime.errors import UserError
 
 __all__ = [
     "cache_folder",
+    "check_file",
     "file_sha256",
     "make_folder",
     "new_folder",
@@ -34,10 +35,26 @@ __all__ = [
 _SUFFIXES = (".csv", ".json", ".safetensors", ".yaml")
 
 
+def check_file(path: Path) -> None:
+    """Refuse a place where a file cannot belong; whoever computes for long before writing asks first.
+
+    Raises:
+        UserError: A folder is there, or a device or a pipe, which a file that is renamed would put an end to.
+    """
+    try:
+        if not path.exists() or path.is_file():
+            return
+        why = "it is a folder" if path.is_dir() else "it is no ordinary file"
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    raise UserError(f"cannot write {path}", why, "Name an ordinary file with --output")
+
+
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file under a temporary name beside its place, then rename it.
 
-    Whatever happens in between (no space, an interruption), the file that was there before stays whole.
+    Whatever happens in between (no space, an interruption), the file that was there before stays whole. A symbolic
+    link stays one: the file that it names is written.
 
     Args:
         path: Where the file belongs.
@@ -62,8 +79,10 @@ def write_files(files: Mapping[Path, Callable[[Path], object]]) -> None:
     path = Path()
     try:
         for path, write in files.items():
-            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-            written[path] = Path(name)
+            check_file(path)
+            place = Path(os.path.realpath(path)) if path.is_symlink() else path
+            descriptor, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
+            written[place] = Path(name)
             os.close(descriptor)
             write(Path(name))
             with open(name, "rb+") as file:  # noqa: PTH123  (the descriptor is what fsync needs)

@@ -1,5 +1,8 @@
 """Mistakes in options: each is refused in one line that names the thing, the reason and the remedy."""
 
+import os
+import stat
+
 import pytest
 import timm
 import torch
@@ -213,3 +216,15 @@ def test_classes_for_which_there_is_no_memory(folder, monkeypatch, error):
             "Pass fewer classes, or choose a smaller network."
         )
     assert refusal("profile", SMALLEST) == f"leannet: cannot make {SMALLEST}: {why}. Choose a smaller network."
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+@pytest.mark.parametrize("verb", [("export",), ("predict", "image.png")])
+def test_output_that_is_no_ordinary_file(folder, tmp_path, verb):
+    """As a device is none, which root could replace by a file."""
+    os.mkfifo(tmp_path / "pipe")
+    assert refusal(verb[0], folder, *verb[1:], "--output", "pipe") == (
+        "leannet: cannot write pipe: it is no ordinary file. Name an ordinary file with --output."
+    )
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,14 @@ def test_report_is_made_again_from_the_records(compared):
     answer = leannet("report", compared)
     assert (answer.code, answer.out) == (0, f"Written to {page}: open it in a browser.\n")
     assert page.read_bytes() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+def test_a_page_is_not_written_over_a_pipe(compared, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    said = refusal("report", compared, "-o", "pipe")
+    assert said == "leannet: cannot write pipe: it is no ordinary file. Name an ordinary file with --output."
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
 def test_weights_and_images_are_not_needed(compared, tmp_path):

@@ -110,6 +110,46 @@ def test_disk_that_is_full_from_the_first_byte(tmp_path, monkeypatch):
     assert names(tmp_path) == []
 
 
+def test_a_folder_is_not_written_over(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError) as caught:
+        write_text(tmp_path / "folder", "text")
+    said = f"cannot write {tmp_path / 'folder'}: it is a folder. Name an ordinary file with --output."
+    assert str(caught.value) == said
+    assert names(tmp_path) == ["folder"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+@pytest.mark.parametrize("name", ["pipe", "link"])
+def test_what_is_no_ordinary_file_is_not_written_over(tmp_path, name):
+    """As a device is none; root would replace that for the whole system."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    with pytest.raises(UserError) as caught:
+        write_text(tmp_path / name, "text")
+    said = f"cannot write {tmp_path / name}: it is no ordinary file. Name an ordinary file with --output."
+    assert str(caught.value) == said
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert names(tmp_path) == ["link", "pipe"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need permissions there")
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    write_text(tmp_path / "elsewhere" / "file", "before")
+    (tmp_path / "link").symlink_to(Path("elsewhere") / "file")
+    (tmp_path / "to come").symlink_to(Path("elsewhere") / "new")
+    (tmp_path / "nowhere").symlink_to(Path("missing") / "new")
+    for name in ("link", "to come"):
+        write_text(tmp_path / name, "after")
+        assert (tmp_path / name).is_symlink()
+    with pytest.raises(UserError, match=r"cannot write .*nowhere: No such file or directory"):
+        write_text(tmp_path / "nowhere", "after")
+    assert (tmp_path / "elsewhere" / "file").read_text() == (tmp_path / "elsewhere" / "new").read_text() == "after"
+    assert names(tmp_path / "elsewhere") == ["file", "new"]
+    assert names(tmp_path) == ["elsewhere", "link", "nowhere", "to come"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
 @pytest.mark.parametrize("mask", [0o022, 0o077])
 def test_permissions_are_those_of_an_ordinary_file(tmp_path, mask):

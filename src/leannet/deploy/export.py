@@ -16,7 +16,7 @@ from leannet.deploy.proof import Proof
 from leannet.deploy.proof_images import ProofImages, choose_images
 from leannet.training import SavedNetwork, load_saved_network
 from leannet_runtime import UserError
-from leannet_runtime.files import make_folder, write_files
+from leannet_runtime.files import check_file, make_folder, write_files
 from leannet_runtime.formats import FORMATS, FileFormat, FormatFacts
 
 if TYPE_CHECKING:
@@ -158,6 +158,7 @@ def _check_path(path: Path, facts: FormatFacts) -> None:
     if path.is_dir():
         inside = path / f"model{facts.ending}"
         raise UserError(f"cannot write {path}", "it is a folder", f"Give a file, say {inside}")
+    check_file(path)
     if facts.ending == ".xml" and path.suffix != ".xml":
         why = "OpenVINO finds the weights, FILE.bin, by the ending .xml of the other file"
         raise UserError(f"cannot write {path}", why, f"Give {path.with_suffix('.xml')}")

@@ -12,7 +12,7 @@ import typer
 from leannet_cli.predict.inputs import image_paths
 from leannet_cli.predict.output import format_of, print_table, text_of, write_predictions
 from leannet_runtime.errors import UserError
-from leannet_runtime.files import make_folder, write_file
+from leannet_runtime.files import check_file, make_folder, write_file
 
 if TYPE_CHECKING:
     from leannet.deploy.explanation import Explainer
@@ -64,8 +64,7 @@ def predict(
     """
     chosen = format_of(output_format, output)
     if output is not None:
-        if output.is_dir():
-            raise UserError(f"cannot write {output}", "it is a folder", "Name a file with --output")
+        check_file(output)
         make_folder(output.parent)
     paths = image_paths(images)
     predictor = _open(model, threads)
