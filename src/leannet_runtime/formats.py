@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 
-__all__ = ["FORMATS", "FileFormat", "FormatFacts"]
+__all__ = ["FORMATS", "FileFormat", "FormatFacts", "format_of"]
 
 FileFormat: TypeAlias = Literal["onnx", "torch-export", "openvino", "executorch"]
 
@@ -58,3 +59,8 @@ FORMATS: dict[FileFormat, FormatFacts] = {
         'executorch.runtime.Runtime.get().load_program({path!r}).load_method("forward").execute([images])',
     ),
 }
+
+
+def format_of(path: Path) -> FileFormat | None:
+    """Return the kind of file whose ending this is, None if it is that of none."""
+    return next((name for name, facts in FORMATS.items() if facts.ending == path.suffix.lower()), None)

@@ -152,8 +152,9 @@ def test_an_older_file_stays_when_the_new_one_fails(run, tmp_path, monkeypatch):
     assert (tmp_path / "old.pt2").read_bytes() == b"old"
 
 
-def test_torch_export(run, tmp_path):
-    found = leannet(run, "export", "run/best", "--format", "torch-export", "-o", tmp_path / "a.pt2")
+@pytest.mark.parametrize("options", [("--format", "torch-export"), ()], ids=["by format", "by ending"])
+def test_torch_export(run, tmp_path, options):
+    found = leannet(run, "export", "run/best", *options, "-o", tmp_path / "a.pt2")
     assert found.code == 0, found.err
     assert "Next: torch.export.load(" in found.out
     logits, probabilities = torch.export.load(tmp_path / "a.pt2").module()(torch.zeros(3, 3, 16, 16))

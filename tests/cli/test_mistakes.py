@@ -228,3 +228,33 @@ def test_output_that_is_no_ordinary_file(folder, tmp_path, verb):
     )
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ("--format", "onnx", "-o", "e.pt2"),
+            "cannot write e.pt2 as an ONNX file: .pt2 is the ending of a program of torch.export. "
+            "Pass --format torch-export, or give e.onnx.",
+        ),
+        (
+            ("--format", "torch-export", "-o", "e.XML"),
+            "cannot write e.XML as a program of torch.export: .XML is the ending of an OpenVINO file. "
+            "Pass --format openvino, or give e.pt2.",
+        ),
+        (("--preprocess", "inside", "-o", "e.pte"), "a program of ExecuTorch holds the network alone"),
+        (("--int8", "-o", "e.pt2"), "--int8 with --format torch-export: only an ONNX file is quantised"),
+        (
+            ("--format", "openvino", "--opset", 20),
+            "--opset 20 with an OpenVINO file: the operators of ONNX alone have versions to choose from. "
+            "Leave --opset away.",
+        ),
+        (("-o", "e.pt2", "--opset", 18), "--opset 18 with a program of torch.export: "),
+        (("--max-drop", 3), "--max-drop 3 without --int8: it is for files of 8 bits. Pass --int8, or leave it away."),
+        (("--calibration-images", 64), "--calibration-images 64 without --int8: it is for files of 8 bits. "),
+    ],
+)
+def test_options_of_an_export_that_do_not_go_together(folder, tmp_path, arguments, words):
+    assert words in refusal("export", folder, *arguments)
+    assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ from leannet.deploy.proof_images import ProofImages, choose_images
 from leannet.training import SavedNetwork, load_saved_network
 from leannet_runtime import UserError
 from leannet_runtime.files import check_file, make_folder, write_files
-from leannet_runtime.formats import FORMATS, FileFormat, FormatFacts
+from leannet_runtime.formats import FORMATS, FileFormat, FormatFacts, format_of
 
 if TYPE_CHECKING:
     from leannet.deploy.int8.outcome import Quantised
@@ -72,7 +72,8 @@ def export_network(
 
     Args:
         folder: A model folder.
-        path: The file to write; one for OpenVINO ends with ``.xml``, and its weights lie beside it with ``.bin``.
+        path: The file to write, without the ending of another format; one for OpenVINO ends with ``.xml``, and its
+            weights lie beside it with ``.bin``.
         opset: Version of ONNX's operators.
         preprocess: Whether resizing, cropping and normalising are in the file; programs of torch.export and ExecuTorch
             have them not.
@@ -162,6 +163,11 @@ def _check_path(path: Path, facts: FormatFacts) -> None:
     if facts.ending == ".xml" and path.suffix != ".xml":
         why = "OpenVINO finds the weights, FILE.bin, by the ending .xml of the other file"
         raise UserError(f"cannot write {path}", why, f"Give {path.with_suffix('.xml')}")
+    other = format_of(path)
+    if other is not None and FORMATS[other] is not facts:
+        why = f"{path.suffix} is the ending of {FORMATS[other].called}"
+        remedy = f"Pass --format {other}, or give {path.with_suffix(facts.ending)}"
+        raise UserError(f"cannot write {path} as {facts.called}", why, remedy)
 
 
 def _check_packages(facts: FormatFacts) -> None:

@@ -18,7 +18,7 @@ from leannet.models.parts.model_config import CONFIG, first_line, read_model_con
 from leannet.models.parts.model_limits import MOST_CLASSES, WEIGHTS, check_model_config, no_larger_than_weights
 from leannet.models.small_input import SMALL_INPUT_BELOW
 from leannet_runtime import UserError
-from leannet_runtime.formats import FORMATS
+from leannet_runtime.formats import format_of
 
 __all__ = [
     "check_name",
@@ -92,11 +92,10 @@ def check_name(name: str) -> None:
     if is_model_folder(name):
         return
     known = known_networks()
-    ending = Path(name).suffix.lower()  # before tags of weights, which such an ending looks like
-    exported = ending in {facts.ending for facts in FORMATS.values()}
+    exported = format_of(Path(name))  # asked before tags of weights, which such an ending looks like
     if name not in known and (exported or Path(name).is_file()):
         remedy = "Give the model folder that it was exported from" if exported else "Give a model folder"
-        if ending == FORMATS["onnx"].ending:
+        if exported == "onnx":
             remedy += "; `leannet predict` and `leannet serve` take such files"
         raise UserError(f"cannot take {name}", "it is a file, not a network", remedy)
     base, tag = split_model_name_tag(name)

@@ -9,7 +9,7 @@ import typer
 
 from leannet_cli.export.web import begin_page, check_web_options, finish_page
 from leannet_runtime.errors import UserError
-from leannet_runtime.formats import FORMATS
+from leannet_runtime.formats import FORMATS, format_of
 
 if TYPE_CHECKING:
     from leannet.deploy.export import Exported, FileFormat, Preprocess
@@ -26,14 +26,15 @@ def export(
         typer.Option("--output", "-o", metavar="FILE", help="model.onnx, model.xml ... in MODEL_FOLDER by default."),
     ] = None,
     file_format: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--format",
             help="onnx; openvino: FILE.xml and, beside it, FILE.bin; torch-export: a .pt2 program; executorch: a .pte "
-            "program for phones and boards, of at most 8 images at once. The programs take normalised images. Loading "
-            "a .pt2 file may run code that lies in it: load only those that you made yourself.",
+            "program for phones and boards, of at most 8 images at once. By default what FILE ends with, or onnx. The "
+            "programs take normalised images. Loading a .pt2 file may run code that lies in it: load only those that "
+            "you made yourself.",
         ),
-    ] = "onnx",
+    ] = None,
     preprocess: Annotated[
         str | None,
         typer.Option(
@@ -41,7 +42,10 @@ def export(
             "and normalises them itself. outside: it takes normalised images, and its metadata says how they are made."
         ),
     ] = None,
-    opset: Annotated[int, typer.Option(help="With --format onnx, version of ONNX's operators, 18 or newer.")] = 18,
+    opset: Annotated[
+        int | None,
+        typer.Option(help="With --format onnx, version of ONNX's operators, 18 or newer; 18 by default."),
+    ] = None,
     check_data: Annotated[
         str | None,
         typer.Option(
@@ -60,11 +64,15 @@ def export(
         ),
     ] = False,
     max_drop: Annotated[
-        float, typer.Option(min=0, max=100, help="With --int8, points of top-1 accuracy that may be lost.")
-    ] = 1.0,
+        float | None,
+        typer.Option(min=0, max=100, help="With --int8, points of top-1 accuracy that may be lost; 1 by default."),
+    ] = None,
     calibration_images: Annotated[
-        int, typer.Option(min=32, help="With --int8, images of the training part from which ranges are taken.")
-    ] = 256,
+        int | None,
+        typer.Option(
+            min=32, help="With --int8, images of the training part from which ranges are taken; 256 by default."
+        ),
+    ] = None,
     web: Annotated[
         Path | None,
         typer.Option(
@@ -83,10 +91,17 @@ def export(
     The file is run on real images, in batches of 1, 2 and 7 and in odd sizes, and compared with the network. If it does
     not answer the same, no file is left and the exit code is 3.
     """
-    chosen, where = _choices(file_format, preprocess)
+    chosen, where = _choices(file_format, preprocess, output)
+    if opset is not None and chosen != "onnx":
+        why = "the operators of ONNX alone have versions to choose from"
+        raise UserError(f"--opset {opset} with {FORMATS[chosen].called}", why, "Leave --opset away")
+    for option, value in (("--max-drop", max_drop), ("--calibration-images", calibration_images)):
+        if value is not None and not int8:
+            why = "it is for files of 8 bits"
+            raise UserError(f"{option} {value:g} without --int8", why, "Pass --int8, or leave it away")
     check_web_options(web, web_runtime, output, chosen, where)
 
-    from leannet.deploy.export import Int8, export_network
+    from leannet.deploy.export import DEFAULT_OPSET, Int8, export_network
     from leannet.deploy.int8.outcome import DropTooLarge
     from leannet.deploy.proof import ProofFailed
     from leannet.models import read_model_config
@@ -94,6 +109,7 @@ def export(
     from leannet_cli.export.int8_table import print_tried
     from leannet_cli.export.tables import print_export
 
+    quantised = Int8(calibration_images or Int8.calibration_images, Int8.max_drop if max_drop is None else max_drop)
     file = output or (web or model) / f"model{FORMATS[chosen].ending}"
     progress = make_console(stderr=True)
 
@@ -106,12 +122,12 @@ def export(
         exported: Exported = export_network(
             model,
             file,
-            opset=opset,
+            opset=DEFAULT_OPSET if opset is None else opset,
             preprocess=where,
             file_format=chosen,
             check_data=check_data,
             check_images=check_images,
-            int8=Int8(calibration_images, max_drop) if int8 else None,
+            int8=quantised if int8 else None,
             on_step=tell,
         )
     except DropTooLarge as failure:
@@ -130,8 +146,9 @@ def export(
         finish_page(exported, web, runtime)
 
 
-def _choices(file_format: str, preprocess: str | None) -> tuple[FileFormat, Preprocess]:
-    chosen = next((name for name in FORMATS if name == file_format), None)
+def _choices(file_format: str | None, preprocess: str | None, output: Path | None) -> tuple[FileFormat, Preprocess]:
+    by_ending = None if output is None else format_of(output)
+    chosen = (by_ending or "onnx") if file_format is None else next((n for n in FORMATS if n == file_format), None)
     if chosen is None:
         raise UserError(f"--format {file_format}", "there is no such", f"Choose from {', '.join(FORMATS)}")
     if preprocess not in (None, "inside", "outside"):
