@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leannet_cli import recipe_options as options
-from leannet_cli.choices import bad_images_choice
+from leannet_cli.choices import bad_images_choice, plain_name
 from leannet_runtime.errors import EXIT_INTERRUPTED, UserError
 from leannet_runtime.files import numbered_folders
 
@@ -59,7 +59,9 @@ def compare(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of this comparison; runs/compare/NAME by default.")
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="NAME; that of the data by default.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", callback=plain_name, help="NAME; that of the data by default.")
+    ] = None,
 ) -> None:
     """Train each network with the same recipe on the same data, judge it on the held-out part, and show a table."""
     damaged = bad_images_choice(bad_images)

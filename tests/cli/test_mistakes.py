@@ -258,3 +258,17 @@ def test_output_that_is_no_ordinary_file(folder, tmp_path, verb):
 def test_options_of_an_export_that_do_not_go_together(folder, tmp_path, arguments, words):
     assert words in refusal("export", folder, *arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["bench", "calibrate", "compare", "evaluate", "search-alpha", "train"])
+@pytest.mark.parametrize("name", ["../../x", "a/b", "/x", "..", ".", "a\\b"])
+def test_name_that_leads_elsewhere(tmp_path, verb, name):
+    said = refusal(verb, SMALLEST, *(() if verb == "bench" else ("--data", "digits")), "--name", name)
+    assert said == f"leannet: --name {name}: it is no plain name. Leave / and .. away, or pass --output FOLDER."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_name_that_is_too_long_for_a_folder(tmp_path):
+    said = refusal("bench", SMALLEST, "--name", "ü" * 101)
+    assert said.endswith(": it has more than 200 bytes. Pass a shorter one.")
+    assert list(tmp_path.iterdir()) == []

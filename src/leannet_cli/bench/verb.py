@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from leannet_cli.choices import plain_name
 from leannet_runtime.errors import UserError
 from leannet_runtime.files import new_folder
 
@@ -73,7 +74,9 @@ def bench(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of this bench; runs/bench/NAME by default.")
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="NAME; that of the reference by default.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", callback=plain_name, help="NAME; that of the reference by default.")
+    ] = None,
 ) -> None:
     """Time networks in turns, and say which are faster than a reference, with intervals.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leannet_cli.choices import bad_images_choice
+from leannet_cli.choices import bad_images_choice, plain_name
 from leannet_cli.numbers import count_value
 from leannet_runtime.errors import UserError
 from leannet_runtime.files import make_folder, new_folder, write_csv, write_json, write_text
@@ -58,7 +58,9 @@ def calibrate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of this calibration; runs/calibrate/NAME by default.")
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="NAME; that of the network's run by default.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", callback=plain_name, help="NAME; that of the network's run by default.")
+    ] = None,
 ) -> None:
     """Choose a temperature and a threshold for each exit, and write them into the model folder.
 

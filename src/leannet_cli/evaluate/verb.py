@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leannet_cli.choices import bad_images_choice
+from leannet_cli.choices import bad_images_choice, plain_name
 from leannet_runtime.errors import UserError
 from leannet_runtime.files import new_folder
 
@@ -67,7 +67,9 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of this evaluation; runs/evaluate/NAME by default.")
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="NAME; that of the network's run by default.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", callback=plain_name, help="NAME; that of the network's run by default.")
+    ] = None,
 ) -> None:
     """Judge a network on labelled images: accuracy with intervals, every class, calibration, what goes wrong."""
     damaged = bad_images_choice(bad_images)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leannet_cli import recipe_options as options
+from leannet_cli.choices import plain_name
 from leannet_runtime.errors import UserError
 from leannet_runtime.files import make_folder, new_folder, write_csv
 
@@ -40,7 +41,9 @@ def search_alpha(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the search; runs/search-alpha/NAME by default.")
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="NAME; that of the network by default.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", callback=plain_name, help="NAME; that of the network by default.")
+    ] = None,
 ) -> None:
     """Train once for each alpha (EMGNet, equation 7: found by grid search), and show what it buys.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leannet_cli import recipe_options as options
-from leannet_cli.choices import bad_images_choice
+from leannet_cli.choices import bad_images_choice, plain_name
 from leannet_runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -124,7 +124,9 @@ def train(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of this run; runs/train/NAME by default.")
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="NAME; MODEL-DATA by default.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", callback=plain_name, help="NAME; MODEL-DATA by default.")
+    ] = None,
 ) -> None:
     """Train a network: the best epoch is chosen on the validation part, and judged once on the test part.
 
