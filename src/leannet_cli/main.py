@@ -130,7 +130,7 @@ def main() -> None:
     """Run the command; a user's mistake is one line on the error stream and exit code 2."""
     arguments = _with_value(sys.argv[1:])
     try:
-        sys.exit(app(arguments, standalone_mode=False))
+        sys.exit(app(arguments, standalone_mode=False) or 0)  # a verb returns None
     except UserError as error:
         mistake = error
     except UsageError as error:
