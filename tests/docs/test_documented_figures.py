@@ -33,10 +33,13 @@ README_NAMES = {
     'the same, `fuse(model, "grouped")`': "efficientnet_b0_dmp grouped",
     "the same, `fuse(model)` (planes)": "efficientnet_b0_dmp planes",
     'the same, `fuse(model, "branches")`': "efficientnet_b0_dmp branches",
+    "the same as trained, channels last": "efficientnet_b0_dmp as trained, channels_last",
     "the same, planes, channels last": "efficientnet_b0_dmp planes, channels_last",
     "the same, branches, channels last": "efficientnet_b0_dmp branches, channels_last",
     "`efficientnet_b0`, channels last": "efficientnet_b0, channels_last",
     "`sm_v2`": "sm_v2",
+    "`sm_v2`, channels last": "sm_v2, channels_last",
+    "`mobilenetv2_100`, channels last": "mobilenetv2_100, channels_last",
 }
 
 

@@ -38,6 +38,8 @@ def environment() -> dict[str, Any]:
         "machine": {
             "system": platform.system(),
             "processor": _processor(),
+            # A processor without them is another one, however it is called: arithmetic gets slower, memory does not.
+            "instructions": torch.backends.cpu.get_cpu_capability(),
             "cores": usable_cores(),
             "threads": torch.get_num_threads(),
             # Threads that wait actively, as they do by default, slow down whatever shares the cores with them.

@@ -33,7 +33,7 @@ __all__ = [
 
 OUTPUTS = ("logits", "probabilities")
 
-# In ONNX Runtime Duplicate Max-pooling is fastest as it was trained (`benchmarks/latency.py`).
+# In ONNX Runtime no form of Duplicate Max-pooling is faster than as it was trained (`benchmarks/latency.py`).
 _FORMS: dict[FileFormat, FusedForm] = {"openvino": "planes", "executorch": "branches"}
 
 # With a single example image the exporters would take the number of images for a constant.
@@ -63,13 +63,13 @@ class AnsweringNetwork(nn.Module):
 
 
 def form_for(file_format: FileFormat, network: nn.Module) -> FusedForm | None:
-    """Return the form of `leannet.fuse` that is fastest in a kind of file, None for the network as it was trained."""
+    """Return the form of `leannet.fuse` that is fast in a kind of file, None for the network as it was trained."""
     duplicates = any(isinstance(module, Duplicate) for module in network.modules())
     return _FORMS.get(file_format) if duplicates else None
 
 
 def in_form(network: nn.Module, file_format: FileFormat) -> nn.Module:
-    """Return a copy of the network in the form that is fastest in a kind of file, or itself; see `form_for`."""
+    """Return a copy of the network in the form that is fast in a kind of file, or itself; see `form_for`."""
     form = form_for(file_format, network)
     if form is None:
         return network

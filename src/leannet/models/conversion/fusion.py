@@ -38,7 +38,7 @@ _ACROSS_CHANNELS = (nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)  # whether
 def fuse(model: nn.Module, form: FusedForm = "planes") -> int:
     """Bring the duplications of a network into a form for inference, in place.
 
-    Which form is the fastest depends on the runtime (``benchmarks/latency.py``); `leannet export` takes the right one.
+    Which form is fast depends on the runtime (``benchmarks/latency.py``); `leannet export` takes one that is.
 
     Args:
         model: A network converted with ``expansion="duplicate"``.

@@ -26,8 +26,8 @@ RATIO_RULE = (
 )
 
 MEMORY_RULE = (
-    "Memory is that of the weights with the activations alive at once in PyTorch, for one batch; other backends may "
-    "take less or more."
+    "Memory is that of the weights with the activations alive at once in PyTorch, for one batch and one copy; other "
+    "backends may take less or more."
 )
 
 

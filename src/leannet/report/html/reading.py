@@ -138,5 +138,6 @@ def _machine_text(machine: Mapping[str, Any]) -> str:
     counts = [
         f"{count} {name}{'s' * (count != 1)}" for name in ("core", "thread") if (count := machine.get(f"{name}s"))
     ]
-    known = [*machine.get("gpus", []), machine.get("processor"), *counts, machine.get("system")]
+    instructions = machine.get("instructions")
+    known = [*machine.get("gpus", []), machine.get("processor"), instructions, *counts, machine.get("system")]
     return ", ".join(str(part) for part in known if part)
