@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from leannet.measure.bench import CpuLimits, LoadMeter, cpu_limits, process_peak_bytes
+from leannet.measure.bench import CpuLimits, LoadMeter, cpu_limits, free_memory_bytes, process_peak_bytes
 
 
 def write(path, text):
@@ -62,6 +62,25 @@ def test_quota_of_version_1(tmp_path, quota, expected, mount):
     write(tmp_path / f"sys/fs/cgroup/{mount}/jobs/cpu.cfs_quota_us", f"{quota}\n")
     write(tmp_path / f"sys/fs/cgroup/{mount}/jobs/cpu.cfs_period_us", "100000\n")
     assert cpu_limits(tmp_path).quota == expected
+
+
+def test_free_memory_is_what_system_and_groups_leave(tmp_path):
+    assert free_memory_bytes(tmp_path) is None
+    write(tmp_path / "proc/meminfo", "MemTotal:       8000 kB\nMemFree:  10 kB\nMemAvailable:    3000 kB\n")
+    assert free_memory_bytes(tmp_path) == 3000 * 1024
+    write(tmp_path / "proc/self/cgroup", "0::/a\n")
+    write(tmp_path / "sys/fs/cgroup/a/memory.max", "max\n")
+    write(tmp_path / "sys/fs/cgroup/a/memory.current", "1000\n")
+    assert free_memory_bytes(tmp_path) == 3000 * 1024
+    write(tmp_path / "sys/fs/cgroup/a/memory.max", "2001000\n")
+    assert free_memory_bytes(tmp_path) == 2_000_000
+
+
+def test_free_memory_of_version_1(tmp_path):
+    write(tmp_path / "proc/self/cgroup", "4:memory:/jobs\n")
+    write(tmp_path / "sys/fs/cgroup/memory/jobs/memory.limit_in_bytes", "5000\n")
+    write(tmp_path / "sys/fs/cgroup/memory/jobs/memory.usage_in_bytes", "6000\n")
+    assert free_memory_bytes(tmp_path) == 0
 
 
 def test_damaged_files_are_no_limits(tmp_path):
