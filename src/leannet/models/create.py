@@ -170,9 +170,21 @@ def create_network(
         if not (Path(name) / WEIGHTS).is_file():  # timm would take other files too, such as pickles
             raise UserError(f"cannot use {name}", f"it has no {WEIGHTS}", "Give a folder that training wrote")
         with _enough_memory(name, num_classes), _fitting_files(name), no_larger_than_weights(name, num_classes):
-            return timm.create_model(f"local-dir:{name}", pretrained=True, **kwargs)
+            return _from_folder(name, num_classes, kwargs)
     with _enough_memory(name, num_classes):
         return _create_by_name(name, img_size, small_input, pretrained, kwargs)
+
+
+def _from_folder(folder: str, num_classes: int | None, kwargs: dict[str, Any]) -> nn.Module:
+    """Load a network with its own classifier first: asked for another, timm passes over all weights that do not fit."""
+    own = {name: value for name, value in kwargs.items() if name != "num_classes"}
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True, **own)
+    if num_classes is None or num_classes == getattr(model, "num_classes", None):
+        return model
+    if not hasattr(model, "reset_classifier"):
+        return timm.create_model(f"local-dir:{folder}", pretrained=True, **kwargs)
+    model.reset_classifier(num_classes)
+    return model
 
 
 @contextlib.contextmanager
