@@ -65,3 +65,14 @@ def test_too_few_rounds_have_no_interval(known_times, rounds, shown):
     assert ("15.00" in row) is shown
     assert ("1.500 - 1.500" in " ".join(row)) is shown
     assert row[-1] == ("slower" if shown else "say")
+
+
+def test_a_batch_that_is_too_large_for_memory_is_said_to_be(monkeypatch):
+    def prepare(*_):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(run, "prepare_call", prepare)
+    answer = leannet("bench", SMALLEST, *QUICK)
+    assert answer.code == 1
+    said = "there is not enough memory; pass a smaller --batch-sizes or --img-size"
+    assert f"{SMALLEST} could not be timed: {said}\n" in answer.out

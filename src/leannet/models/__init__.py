@@ -24,7 +24,7 @@ from leannet.models.create import (
 )
 from leannet.models.parts.exit_macs import ExitMacs, count_exit_macs
 from leannet.models.parts.gate_meter import GateMeter
-from leannet.models.parts.model_config import first_line, read_model_config, unusable_config
+from leannet.models.parts.model_config import first_line, is_out_of_memory, read_model_config, unusable_config
 from leannet.models.parts.multi_exit import AllExits, ExitLogits, MultiExit, has_exits
 from leannet.models.small_input import SMALL_INPUT_BELOW, make_small_input
 
@@ -47,6 +47,7 @@ __all__ = [
     "fuse",
     "has_exits",
     "is_model_folder",
+    "is_out_of_memory",
     "known_networks",
     "leannet_networks",
     "make_small_input",

@@ -14,7 +14,7 @@ from timm.models import PretrainedCfg, get_pretrained_cfg, is_model, model_entry
 from torch import nn
 
 from leannet.models.adapted import TORCHVISION
-from leannet.models.parts.model_config import CONFIG, first_line, read_model_config, unusable_config
+from leannet.models.parts.model_config import CONFIG, first_line, is_out_of_memory, read_model_config, unusable_config
 from leannet.models.parts.model_limits import MOST_CLASSES, WEIGHTS, check_model_config, no_larger_than_weights
 from leannet.models.small_input import SMALL_INPUT_BELOW
 from leannet_runtime import UserError
@@ -189,19 +189,15 @@ def _from_folder(folder: str, num_classes: int | None, kwargs: dict[str, Any]) -
 
 @contextlib.contextmanager
 def _enough_memory(name: str, num_classes: int | None) -> Iterator[None]:
-    """Say in one line that a network does not fit into memory; PyTorch has an exception of its own for each device."""
+    """Say in one line that a network does not fit into memory."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         classes = "" if num_classes is None else f" with {num_classes:,} classes"
         fewer = "Choose a smaller network" if num_classes is None else "Pass fewer classes, or choose a smaller network"
         raise UserError(f"cannot make {name}{classes}", "there is not enough memory for it", fewer) from error
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or "allocate" in str(error)
 
 
 @contextlib.contextmanager
@@ -212,7 +208,7 @@ def _fitting_files(folder: str) -> Iterator[None]:
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise unusable_config(folder, first_line(error)) from error
     except RuntimeError as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise
         if "state_dict" not in str(error):
             raise unusable_config(folder, first_line(error)) from error

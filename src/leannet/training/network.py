@@ -12,7 +12,15 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from leannet.measure import evaluation_mode
-from leannet.models import AttachedExits, attach_exits, create_network, has_exits, is_model_folder, read_model_config
+from leannet.models import (
+    AttachedExits,
+    attach_exits,
+    create_network,
+    first_line,
+    has_exits,
+    is_model_folder,
+    read_model_config,
+)
 from leannet.training.recipe import Recipe
 from leannet_runtime import UserError
 
@@ -161,8 +169,8 @@ def try_out(model: nn.Module, name: str, img_size: int) -> Any:
     with evaluation_mode(model), torch.no_grad():
         try:
             return model(torch.zeros(1, 3, img_size, img_size))
-        except (RuntimeError, AssertionError, ValueError) as error:
-            why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        except (RuntimeError, AssertionError, ValueError, MemoryError) as error:
+            why = first_line(error)
             what = f"{name} cannot take images of {img_size} pixels"
             raise UserError(what, why, "Choose another --img-size") from error
 

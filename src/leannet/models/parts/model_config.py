@@ -8,7 +8,7 @@ from typing import Any
 
 from leannet_runtime import UserError
 
-__all__ = ["CONFIG", "first_line", "read_model_config", "unusable_config"]
+__all__ = ["CONFIG", "first_line", "is_out_of_memory", "read_model_config", "unusable_config"]
 
 CONFIG = "config.json"
 
@@ -55,5 +55,12 @@ def unusable_config(folder: str | Path, why: str) -> UserError:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of what an error says, or its type where it says nothing."""
+    if is_out_of_memory(error):
+        return "there is not enough memory for it"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return text.strip().splitlines()[0] if text.strip() else type(error).__name__
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether memory did not suffice; PyTorch has an exception of its own for each device."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate" in str(error))

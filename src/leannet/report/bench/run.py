@@ -24,6 +24,7 @@ from leannet.measure.bench import (
     summarise,
     time_in_rounds,
 )
+from leannet.models import is_out_of_memory
 from leannet.report.bench.files import begin_folder, write_results
 from leannet.report.bench.networks import BenchNetwork, check_answer, make_networks
 from leannet.report.bench.request import BenchRequest
@@ -200,6 +201,8 @@ def _copies(request: BenchRequest, setting: Setting, networks: dict[str, BenchNe
 
 def _first_line(error: BaseException) -> str:
     """Say what began it: exporters wrap an error into advice, with colours for a terminal."""
+    if is_out_of_memory(error):
+        return "there is not enough memory; pass a smaller --batch-sizes or --img-size"
     while error.__cause__ is not None:
         error = error.__cause__
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
