@@ -35,6 +35,8 @@ def test_what_timm_wrote_is_returned(folder):
 def test_no_model_folder(folder, tmp_path):
     missing = tmp_path / "missing"
     assert message(missing) == f"{missing} is no model folder: no such folder. {REMEDY}"
+    missing.write_text("")
+    assert message(missing) == f"{missing} is no model folder: it is a file. {REMEDY}"
     (tmp_path / "run").mkdir()
     assert message(tmp_path / "run") == f"{tmp_path / 'run'} is no model folder: it has no config.json. {REMEDY}"
     for name in ("last", "best"):  # the best is what is meant, if both are there

@@ -31,7 +31,8 @@ def read_model_config(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / CONFIG
     if not path.is_file():
-        why = f"it has no {CONFIG}" if path.parent.is_dir() else "no such folder"
+        missing = "it is a file" if path.parent.is_file() else "no such folder"
+        why = f"it has no {CONFIG}" if path.parent.is_dir() else missing
         inside = [path.parent / name for name in ("best", "last") if (path.parent / name / CONFIG).is_file()]
         raise UserError(f"{folder} is no model folder", why, f"Give {inside[0]}" if inside else _REMEDY)
     try:
