@@ -40,8 +40,11 @@ class Exports:
         form = None if self.as_they_are else form_for(file_format, model)
         key = id(model), shape, form, len(images) if compiled else None
         if key not in self.files:
-            fastest = model if form is None else in_form(model, file_format)
-            content = _compile(fastest, images) if compiled else _export(fastest, shape)
+            own = model if self.as_they_are else in_form(model, file_format)
+            try:
+                content = _compile(own, images) if compiled else _export(own, shape)
+            except UserError as error:  # its remedy is one for exports
+                raise RuntimeError(f"{error.what}: {error.why}") from error
             self.files[key] = model, content  # holding the network keeps its id
         return self.files[key][1]
 
@@ -51,17 +54,11 @@ def _compile(model: nn.Module, images: Tensor) -> bytes:
     from leannet.deploy.formats.executorch_file import MOST_IMAGES, compile_program  # needs its package
 
     most = max(MOST_IMAGES, len(images))
-    try:
-        return compile_program(network_program(model, images.shape[-1], "the network", most), "the network")
-    except UserError as error:  # its remedy is one for exports
-        raise RuntimeError(f"{error.what}: {error.why}") from error
+    return compile_program(network_program(model, images.shape[-1], "the network", most), "the network")
 
 
 def _export(model: nn.Module, shape: tuple[int, ...]) -> bytes:
     """Make the graph that `leannet export` makes, without probabilities."""
-    try:
-        graph = module_graph(model, (torch.zeros(2, *shape),), DEFAULT_OPSET, ["image"], ["logits"], "the network")
-    except UserError as error:  # its remedy is one for exports
-        raise RuntimeError(f"{error.what}: {error.why}") from error
+    graph = module_graph(model, (torch.zeros(2, *shape),), DEFAULT_OPSET, ["image"], ["logits"], "the network")
     content: bytes = graph.SerializeToString()
     return content

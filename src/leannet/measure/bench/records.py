@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t
 
 from leannet.measure.bench.bootstrap import median_interval
 from leannet.measure.bench.rounds import COPIES, LEAST_ROUNDS, RoundTimes
@@ -112,6 +111,8 @@ def _interval(values: Sequence[float], copies: int, seed: int) -> Interval:
         return rounds
     low, high = min(apart), max(apart)
     if len(apart) < COPIES:
+        from scipy.stats import t  # imported here since it takes long
+
         logs = [math.log(value) for value in apart]
         half = float(t.ppf(0.975, len(logs) - 1)) * statistics.stdev(logs) / math.sqrt(len(logs))
         low, high = (math.exp(statistics.fmean(logs) + end) for end in (-half, half))
