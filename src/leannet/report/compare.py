@@ -18,7 +18,7 @@ from leannet.data import SPLIT_SEED, BadImages, Source, open_source
 from leannet.measure import MACS_RULE, Latency, measure_latency
 from leannet.measure.bench import LoadMeter
 from leannet.models import check_name, create_network
-from leannet.report.bench.notes import BUSY
+from leannet.report.bench.notes import others_text
 from leannet.report.runs import RunObserver, RunRecord, finished_runs, read_record, train_run
 from leannet.report.table import ComparisonRow, comparison_rows, write_results
 from leannet.training import (
@@ -163,8 +163,7 @@ def compare(sweep: Sweep, folder: Path, observer: Observer) -> list[ComparisonRo
     there = {name: first[name] for name in networks if (first[name] / "config.json").is_file()}
     load = LoadMeter()
     latencies = _latencies(there, data, observer)
-    if (others := load.finish().others or 0) > BUSY:
-        circumstances["latency"] += f"; other processes took {100 * others:.0f} % of the cores meanwhile"
+    circumstances["latency"] += others_text(load.finish().others)
     rows = comparison_rows(records, latencies)
     write_results(rows, folder, circumstances)
     _report([first[name] for name in networks], folder, data, observer)

@@ -16,7 +16,7 @@ from leannet.papers.published import load_paper
 from leannet.papers.tables.budget import Budget
 from leannet.papers.tables.experiment import Experiment, Timing
 from leannet.report.bench import BenchObserver, BenchRequest, run_bench
-from leannet.report.bench.notes import BUSY
+from leannet.report.bench.notes import others_text
 from leannet_runtime import UserError
 
 __all__ = ["GroupTimes", "read_times", "run_timings", "timed_networks", "timing_request"]
@@ -112,11 +112,9 @@ def _circumstances(table: dict[str, Any], rounds: int, described: dict[str, Any]
     on_gpu = table["device"] != "cpu"
     processor = ", ".join(machine["gpus"]) if on_gpu else machine["processor"]
     threads = "" if on_gpu else f", {table['threads']} thread{'s' * (table['threads'] != 1)}"
-    busy = table["load"]["others"] or 0.0
-    others = f"; other processes took {100 * busy:.0f} % of all cores meanwhile" if busy >= BUSY else ""
     return (
         f"PyTorch {packages['torch']} {table['backend']} on {processor}{threads}, batch {table['batch_size']}, "
-        f"{rounds} rounds in turns{others}"
+        f"{rounds} rounds in turns{others_text(table['load']['others'])}"
     )
 
 

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["BUSY", "circumstances_text", "warnings_of"]
+__all__ = ["circumstances_text", "others_text", "warnings_of"]
 
 BUSY = 0.1
 """Others' share of the cores, from which on it is said."""
+
+
+def others_text(others: float | None) -> str:
+    """Return what is added to a text on times if other processes took such a share of the cores; empty if they did not.
+
+    Args:
+        others: 0 to 1; None where the system does not say.
+    """
+    busy = others or 0.0
+    return f"; other processes took {100 * busy:.0f} % of all cores meanwhile" if busy >= BUSY else ""
 
 
 def circumstances_text(table: Mapping[str, Any]) -> str:
